@@ -1,0 +1,200 @@
+//! Actions: what can be done with an event. Planning is pure; effects are performed elsewhere.
+//!
+//! Adding an action: copy the smallest file beside this one ([`count`]), and add its `mod` line and its line in
+//! [`KINDS`]. If it needs something of the outside that no [`Effect`] asks for yet, the effect is added too, and
+//! the compiler names the one place that performs it.
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use thiserror::Error;
+use toml::{Spanned, de::DeValue};
+
+use crate::{
+    body::View,
+    effect::{Effect, Text},
+    event::Event,
+    ids::Name,
+    template::TemplateError,
+};
+
+mod count;
+mod http;
+mod record;
+mod run;
+mod slack;
+
+/// Every kind of action, by name.
+pub const KINDS: &[Kind] = &[count::KIND, http::KIND, record::KIND, run::KIND, slack::KIND];
+
+/// A kind of action: what stands in `kind = "…"`.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    read: Read,
+}
+
+type Read = fn(Spanned<DeValue<'_>>) -> Result<Box<dyn Action>, toml::de::Error>;
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl Kind {
+    const fn new<A: Action + DeserializeOwned + 'static>(name: &'static str, summary: &'static str) -> Self {
+        fn read<A: Action + DeserializeOwned + 'static>(
+            value: Spanned<DeValue<'_>>,
+        ) -> Result<Box<dyn Action>, toml::de::Error> {
+            A::deserialize(toml::de::ValueDeserializer::from(value))
+                .map(|action| Box::new(action) as Box<dyn Action>)
+        }
+        Self { name, summary, read: read::<A> }
+    }
+
+    /// Reads the keys of one `[actions.NAME]` table, `kind` taken out.
+    ///
+    /// # Errors
+    /// Unknown keys and bad values, with their place in the file.
+    pub fn read(&self, table: Spanned<DeValue<'_>>) -> Result<Box<dyn Action>, toml::de::Error> {
+        (self.read)(table)
+    }
+}
+
+/// The kind called `name`.
+pub fn kind(name: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.name == name)
+}
+
+/// One configured thing to do.
+pub trait Action: fmt::Debug + Send + Sync {
+    /// What has to be done for this event. The same event always gives the same effect.
+    ///
+    /// # Errors
+    /// [`PlanError`]: planning again gives the same error, so the action goes to `dead` at once.
+    fn plan(&self, about: &About<'_>) -> Result<Effect, PlanError>;
+
+    /// Names of the secrets that it needs; `own` is its own name.
+    fn secrets<'a>(&'a self, own: &'a Name) -> Vec<&'a str> {
+        let _ = own;
+        Vec::new()
+    }
+
+    /// The name of the secret in which its address is, where it is one; `own` is its own name.
+    fn address_secret<'a>(&'a self, own: &'a Name) -> Option<&'a str> {
+        let _ = own;
+        None
+    }
+
+    /// The function of the user's own that it calls, where that is not the one of its own name.
+    fn function(&self) -> Option<&str> {
+        None
+    }
+
+    /// What it is about, in a few words, for `hookgate check`.
+    fn describe(&self) -> String;
+}
+
+/// What an action is planned from.
+#[derive(Debug)]
+pub struct About<'a> {
+    /// The action's own name.
+    pub action: &'a Name,
+    /// The event.
+    pub event: &'a Event,
+    /// The view of its body.
+    pub view: &'a View,
+    /// What templates see.
+    pub context: &'a Value,
+}
+
+/// Why there is nothing that could be done.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum PlanError {
+    /// A template can't be filled in.
+    #[error("template: {0}")]
+    Template(#[from] TemplateError),
+    /// A value that the action is about is not in the event.
+    #[error("the event has nothing at {place}")]
+    Missing {
+        /// The locator.
+        place: String,
+    },
+    /// A template made something that can't be used.
+    #[error("{what}")]
+    Invalid {
+        /// What, and why.
+        what: String,
+    },
+}
+
+/// `"text"` or `{ secret = "NAME" }`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(untagged, expecting = "a text, or { secret = \"NAME\" } for a text that is kept with the secrets")]
+pub(crate) enum TextOrSecret {
+    Plain(String),
+    Secret { secret: String },
+}
+
+impl TextOrSecret {
+    fn to_text(&self) -> Text {
+        match self {
+            Self::Plain(text) => Text::Plain(text.clone()),
+            Self::Secret { secret } => Text::Secret(secret.clone()),
+        }
+    }
+
+    fn secret(&self) -> Option<&str> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Secret { secret } => Some(secret),
+        }
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Self::Plain(text) => text.clone(),
+            Self::Secret { secret } => format!("the address in secret `{secret}`"),
+        }
+    }
+}
+
+/// Longest detail kept of an attempt, in characters.
+pub const DETAIL_CHARS_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::Config, testing};
+
+    /// What `action`, as it would stand in `hookgate.toml`, plans for a JSON body.
+    pub(super) fn plan(action: &str, body: &str) -> Result<Effect, PlanError> {
+        let text = format!(
+            "[sources.shop]\nprovider = \"generic\"\nverify = \"none\"\nevent = {{ id = \"json:/id\", type = \"json:/type\", time = \"json:/at\" }}\n[actions.it]\n{action}"
+        );
+        let config = Config::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}"));
+        let (event, view) = testing::event(&config, "shop", body.as_bytes());
+        let context = event.context(&view);
+        let name = Name::parse("it").unwrap();
+        let about = About { action: &name, event: &event, view: &view, context: &context };
+        config.actions[&name].action.plan(&about)
+    }
+
+    #[test]
+    fn the_list_is_sorted_and_holds_every_file() {
+        let names: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/actions");
+        let mut files: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+            .filter(|name| name != "mod")
+            .collect();
+        files.sort();
+        assert_eq!(files, names);
+    }
+}

@@ -1,0 +1,185 @@
+//! `hookgate.toml`: as a person writes it, and as the rest of the program has it.
+//!
+//! Reading is checking: a [`Config`] has no dangling name, no bad template and no unknown key in it. Every
+//! [`Problem`] says in which line it is and what would be right.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::Deserialize;
+
+use crate::{
+    actions::{Action, Kind},
+    ids::Name,
+    place::{Locator, Place},
+    providers::{Handshake, Provider},
+    routing::RouteRule,
+    text::intern,
+    verify::Verifier,
+};
+
+mod read;
+
+/// The configuration of an installation.
+#[derive(Debug)]
+pub struct Config {
+    /// The base of the URLs that senders were given, such as `https://hooks.example.com`; without a slash at its
+    /// end. Signatures over URLs need it where the gateway is behind a domain of its own.
+    pub public_url: Option<String>,
+    /// Hosts (`host` or `host:port`) to which events may be posted although their addresses are private.
+    pub allow_hosts: Vec<String>,
+    /// By name.
+    pub sources: BTreeMap<Name, Source>,
+    /// In the order of the file.
+    pub routes: Vec<RouteRule>,
+    /// By name.
+    pub actions: BTreeMap<Name, ConfiguredAction>,
+}
+
+/// A configured sender.
+#[derive(Debug)]
+pub struct Source {
+    /// Its name, which is the last part of its URL.
+    pub name: Name,
+    /// The entry of the catalogue.
+    pub provider: &'static Provider,
+    /// How its requests are verified.
+    pub verifier: Verifier,
+    /// The name of its secrets.
+    pub secret: String,
+    /// Most bytes of a body.
+    pub body_bytes_max: usize,
+    /// Where the event's id is.
+    pub id: Locator,
+    /// Where its type is.
+    pub event_type: Locator,
+    /// Where its time is.
+    pub time: Locator,
+    /// What has to be there.
+    pub required: Vec<Locator>,
+    /// The form field in which there is JSON.
+    pub json_field: &'static str,
+    /// Whether any body will do.
+    pub any_body: bool,
+    /// What the sender hears.
+    pub answer: Answering,
+    /// What is no event.
+    pub handshake: Handshake,
+    /// Days for which its events are kept and remembered.
+    pub retention_days: u32,
+    /// Where its secret itself is sent, which is therefore not stored.
+    pub token_places: Vec<Place>,
+}
+
+/// An action and its kind.
+#[derive(Debug)]
+pub struct ConfiguredAction {
+    /// The kind.
+    pub kind: &'static Kind,
+    /// What it does.
+    pub action: Box<dyn Action>,
+}
+
+/// What a sender hears when its event was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answering {
+    /// 200 and a small JSON document with the event's id.
+    Document,
+    /// Always the same.
+    Fixed {
+        /// The status, 200 to 299.
+        status: u16,
+        /// The body's type; empty for no body.
+        content_type: &'static str,
+        /// The body.
+        body: &'static str,
+    },
+}
+
+impl Answering {
+    /// What most providers are content with.
+    pub const DEFAULT: Self = Self::Document;
+    /// 200 without a body.
+    pub const EMPTY: Self = Self::Fixed { status: 200, content_type: "", body: "" };
+
+    /// 200 with a body.
+    pub const fn ok(content_type: &'static str, body: &'static str) -> Self {
+        Self::Fixed { status: 200, content_type, body }
+    }
+}
+
+impl<'de> Deserialize<'de> for Answering {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Written {
+            #[serde(default = "ok")]
+            status: u16,
+            #[serde(default, rename = "type")]
+            content_type: String,
+            #[serde(default)]
+            body: String,
+        }
+        fn ok() -> u16 {
+            200
+        }
+        let written = Written::deserialize(deserializer)?;
+        if !(200..300).contains(&written.status) {
+            return Err(serde::de::Error::custom(
+                "`status` has to be 200 to 299; anything else makes the sender try again",
+            ));
+        }
+        if written.content_type.is_empty() != written.body.is_empty() {
+            return Err(serde::de::Error::custom("`type` and `body` go together"));
+        }
+        Ok(Self::Fixed {
+            status: written.status,
+            content_type: intern(&written.content_type),
+            body: intern(&written.body),
+        })
+    }
+}
+
+/// Largest body: an HTTP API's own limit (10 MB; a Lambda function gets at most 6 MB of it, see the README).
+pub const BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
+
+/// Days for which events are kept unless the source says otherwise.
+pub const RETENTION_DAYS: u32 = 30;
+
+/// One thing that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// From 1; 0 when it concerns the whole file.
+    pub line: usize,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.message)
+    }
+}
+
+impl Config {
+    /// Reads and checks a configuration.
+    ///
+    /// # Errors
+    /// Every problem that was found, by line.
+    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        read::read(text)
+    }
+
+    /// Names of the secrets that the sources and actions need, each with who needs it.
+    pub fn secret_names(&self) -> BTreeMap<String, String> {
+        let mut names = BTreeMap::new();
+        for (name, action) in &self.actions {
+            for secret in action.action.secrets(name) {
+                names.entry(secret.to_owned()).or_insert_with(|| format!("action {name}"));
+            }
+        }
+        for source in self.sources.values().filter(|source| !source.verifier.is_none()) {
+            names.insert(source.secret.clone(), format!("source {}", source.name));
+        }
+        names
+    }
+}

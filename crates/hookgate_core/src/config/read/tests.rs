@@ -1,0 +1,98 @@
+use super::*;
+
+fn problems(text: &str) -> Vec<String> {
+    Config::parse(text).err().unwrap_or_default().iter().map(ToString::to_string).collect()
+}
+
+/// One problem, in this line, with these words.
+fn check(text: &str, line: usize, parts: &[&str]) {
+    let found = problems(text);
+    let [problem] = found.as_slice() else { panic!("{text}: {found:#?}") };
+    assert!(problem.starts_with(&format!("line {line}: ")), "{text}: {problem}");
+    for part in parts {
+        assert!(problem.contains(part), "{text}: {problem}");
+    }
+}
+
+const GOOD: &str = r#"
+public_url = "https://hooks.example.com/"
+
+[sources.pay]
+provider = "stripe"
+tolerance = 600
+
+[sources.orders]
+provider = "generic"
+verify = { scheme = "hmac", header = "x-signature", prefix = "sha256=" }
+event = { id = "json:/order/id", type = "json:/kind", time = "json:/created_at" }
+required = ["json:/order"]
+answer = { status = 202, type = "text/plain", body = "ok" }
+retention_days = 90
+
+[[routes]]
+source = "pay"
+type = "invoice.*"
+filter = "event.data.object.amount_due > 0"
+actions = ["tell-finance", "tally"]
+
+[[routes]]
+source = "*"
+actions = ["tally"]
+
+[actions.tell-finance]
+kind = "slack"
+
+[actions.tally]
+kind = "count"
+"#;
+
+#[test]
+fn reads_what_is_right() {
+    let config = Config::parse(GOOD).unwrap_or_else(|p| panic!("{p:#?}"));
+    assert_eq!(config.public_url.as_deref(), Some("https://hooks.example.com"));
+    let orders = &config.sources[&Name::parse("orders").unwrap()];
+    assert_eq!((orders.retention_days, orders.secret.as_str()), (90, "orders"));
+    assert_eq!(orders.answer, Answering::Fixed { status: 202, content_type: "text/plain", body: "ok" });
+    assert_eq!(config.routes.len(), 2);
+    assert_eq!(config.actions.len(), 2);
+    let names: Vec<_> = config.secret_names().into_keys().collect();
+    assert_eq!(names, ["orders", "pay", "tell-finance"]);
+}
+
+#[test]
+fn every_problem_has_its_line_and_a_way_out() {
+    check("[sources.a]\nprovider = \"strip\"", 2, &["unknown provider `strip`", "did you mean `stripe`?"]);
+    check("[sources.a]\nprovidr = \"stripe\"", 2, &["providr"]);
+    check("\n[sources.a]\nprovider = \"generic\"", 2, &["verify = \"none\""]);
+    check("[sources.a]\nprovider = \"raw\"\nverify = \"nope\"", 3, &["nope"]);
+    check("[sources.A]\nprovider = \"raw\"", 1, &["a-z"]);
+    check("[sources.webhooks]\nprovider = \"stripe\"", 1, &["ambiguous"]);
+    check("[sources.a]\nprovider = \"github\"\ntolerance = 5", 1, &["no timestamp"]);
+    check("[sources.a]\nprovider = \"github\"\nretention_days = 1", 3, &["3 to 3650", "twice"]);
+    check("[sources.a]\nprovider = \"github\"\nbody_bytes_max = 0", 3, &["1 to 10485760"]);
+    check("[sources.a]\nprovider = \"github\"\nevent = { id = \"/id\" }", 3, &["`/id` is no place"]);
+    check("[sources.a]\nprovider = \"github\"\nanswer = { status = 500 }", 3, &["200 to 299"]);
+    check("[source.a]\nprovider = \"github\"", 1, &["unknown key `source`", "did you mean `sources`?"]);
+    check("public_url = \"hooks.example.com\"", 1, &["https://"]);
+    check("[actions.a]\nkind = \"slak\"", 2, &["unknown kind `slak`", "did you mean `slack`?"]);
+    check("[actions.a]\ntext = \"x\"", 1, &["`kind` is missing", "count, http"]);
+    check("[actions.a]\nkind = \"slack\"\ntext = \"{{ x\"", 3, &["bad template"]);
+    check("[actions.a]\nkind = \"slack\"\ntxt = \"x\"", 3, &["txt"]);
+    let route = |rest: &str| {
+        format!("[sources.pay]\nprovider = \"stripe\"\n[actions.tell]\nkind = \"run\"\n[[routes]]\n{rest}")
+    };
+    check(&route("source = \"pya\"\nactions = [\"tell\"]"), 6, &["no source is called `pya`", "`pay`"]);
+    check(&route("source = \"pay\"\nactions = [\"tel\"]"), 7, &["no [actions.tel]", "did you mean `tell`?"]);
+    check(&route("source = \"pay\"\ntype = \"a[b\"\nactions = []"), 7, &["bad glob"]);
+    check(&route("source = \"pay\"\nfilter = \"a >\"\nactions = []"), 7, &["bad filter"]);
+    check("[sources.a\nprovider = \"x\"", 1, &[]);
+    check("routes = 5", 1, &["[[routes]]"]);
+    check("sources = 5", 1, &["[sources.NAME]"]);
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let text = "[sources.a]\nprovider = \"nope\"\n[actions.b]\nkind = \"nope\"\n[extra]\n";
+    let lines: Vec<_> = Config::parse(text).unwrap_err().iter().map(|p| p.line).collect();
+    assert_eq!(lines, [2, 4, 5]);
+}

@@ -1,0 +1,358 @@
+//! Events: verified deliveries, as they are stored and as rules and templates see them.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    body::{self, BodyError, View},
+    config::Source,
+    ids::{EventId, Name},
+    place::Place,
+    request::Request,
+    time::EpochMillis,
+    verify::Verified,
+};
+
+/// The type of an event whose provider names none.
+pub const UNKNOWN_TYPE: &str = "unknown";
+
+/// Longest event type, in bytes; the rest is cut off.
+pub const EVENT_TYPE_BYTES_MAX: usize = 256;
+
+/// Most headers kept with an event, and most bytes of one value. An HTTP API lets 10,240 bytes through in all.
+pub const HEADERS_MAX: usize = 100;
+const HEADER_VALUE_BYTES_MAX: usize = 8 * 1024;
+
+/// Headers that are never stored: credentials, what our own gateway adds, and what belongs to one connection.
+const HEADERS_LEFT_OUT: &[&str] = &[
+    "authorization",
+    "connection",
+    "cookie",
+    "forwarded",
+    "keep-alive",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-amz-security-token",
+    "x-amzn-tls-cipher-suite",
+    "x-amzn-tls-version",
+    "x-amzn-trace-id",
+];
+
+/// One verified delivery.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// The source it came to.
+    pub source: Name,
+    /// What makes it the same event when it is sent again.
+    pub id: EventId,
+    /// The provider's word for what happened.
+    pub event_type: String,
+    /// The provider's time of it.
+    pub occurred_at: Option<EpochMillis>,
+    /// What was sent. Its `received_at` is our time of it; its `url` is empty in an event read from the store.
+    pub request: Request,
+}
+
+/// Why a verified request is no event.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EventError {
+    /// The body is not what it says it is.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// A body that the source's provider never sends.
+    #[error("the source takes JSON and forms, not `{media_type}`")]
+    Unsupported {
+        /// As sent.
+        media_type: String,
+    },
+    /// A compressed body.
+    #[error("the body is encoded as `{encoding}`, which this source does not take")]
+    Compressed {
+        /// As sent.
+        encoding: String,
+    },
+    /// A required field is missing.
+    #[error("the required field {place} is missing")]
+    FieldMissing {
+        /// As configured.
+        place: String,
+    },
+}
+
+impl Event {
+    /// Derives an event from a verified request.
+    ///
+    /// # Errors
+    /// [`EventError`]: 400 or 415 for the sender.
+    pub fn new(source: &Source, verified: &Verified<'_>) -> Result<(Self, View), EventError> {
+        let request = verified.request();
+        let view = view_for(source, request)?;
+        for locator in &source.required {
+            if locator.find(request, Some(&view)).is_none() {
+                return Err(EventError::FieldMissing { place: locator.to_string() });
+            }
+        }
+        let event_type = source
+            .event_type
+            .find(request, Some(&view))
+            .or_else(|| request.path_type.clone())
+            .map_or_else(|| UNKNOWN_TYPE.to_owned(), |text| clean_type(&text));
+        let id = source
+            .id
+            .find(request, Some(&view))
+            .and_then(|id| EventId::from_provider(&id))
+            .unwrap_or_else(|| EventId::from_hash(&[event_type.as_bytes(), &request.body]));
+        let occurred_at = source.time.find(request, Some(&view)).and_then(|text| EpochMillis::parse(&text));
+        let mut request = request.clone();
+        keep_what_may_be_kept(&mut request, &source.token_places);
+        Ok((Self { source: source.name.clone(), id, event_type, occurred_at, request }, view))
+    }
+
+    /// When it happened: the provider's time, else ours.
+    pub fn time(&self) -> EpochMillis {
+        self.occurred_at.unwrap_or(self.request.received_at)
+    }
+
+    /// What filters and templates see: `event` (the view of the body), `source`, `id`, `type`, `occurred_at`,
+    /// `received_at`, `headers` (by lower-case name) and `query`.
+    pub fn context(&self, view: &View) -> Value {
+        let mut headers = Map::new();
+        for name in self.request.headers.keys() {
+            if let Some(value) = self.request.header(name.as_str()) {
+                headers.insert(name.as_str().to_owned(), Value::String(value));
+            }
+        }
+        json!({
+            "event": view.value,
+            "source": self.source,
+            "id": self.id,
+            "type": self.event_type,
+            "occurred_at": self.occurred_at.map(|t| t.to_string()),
+            "received_at": self.request.received_at.to_string(),
+            "headers": headers,
+            "query": self.request.query,
+        })
+    }
+}
+
+/// The view of an event's body as its source sees it.
+///
+/// # Errors
+/// [`EventError`] when the source doesn't take such a body.
+pub fn view_for(source: &Source, request: &Request) -> Result<View, EventError> {
+    let media_type = request.media_type();
+    if source.any_body {
+        // Whatever it is, it is kept; it is looked into only if that works.
+        return Ok(body::parse(&media_type, &request.body, "")
+            .or_else(|_| body::parse("application/octet-stream", &request.body, ""))?);
+    }
+    if let Some(encoding) = request.header("content-encoding")
+        && !encoding.eq_ignore_ascii_case("identity")
+    {
+        return Err(EventError::Compressed { encoding });
+    }
+    let view = body::parse(&media_type, &request.body, source.json_field)?;
+    match view.format {
+        body::Format::Json | body::Format::Form => Ok(view),
+        body::Format::Empty => Err(BodyError::Json { line: 1, column: 0 }.into()),
+        body::Format::Text | body::Format::Binary => Err(EventError::Unsupported { media_type }),
+    }
+}
+
+fn clean_type(text: &str) -> String {
+    let mut clean: String = text.trim().chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    let mut end = clean.len().min(EVENT_TYPE_BYTES_MAX);
+    while !clean.is_char_boundary(end) {
+        end -= 1;
+    }
+    clean.truncate(end);
+    clean
+}
+
+/// Takes out of a request what must not be stored: credentials, and the secret where it is the proof itself.
+fn keep_what_may_be_kept(request: &mut Request, tokens: &[Place]) {
+    let left_out = |name: &str| {
+        HEADERS_LEFT_OUT.contains(&name)
+            || name.starts_with("x-forwarded-")
+            || tokens.iter().any(|place| matches!(place, Place::Header(token) if token == name))
+    };
+    let mut kept = HeaderMap::new();
+    for (name, value) in request.headers.iter().take(HEADERS_MAX) {
+        if !left_out(name.as_str()) && value.len() <= HEADER_VALUE_BYTES_MAX {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    request.headers = kept;
+    let secret =
+        |name: &str| tokens.iter().any(|place| matches!(place, Place::Query(token) if token == name));
+    if form_urlencoded::parse(request.query.as_bytes()).any(|(name, _)| secret(&name)) {
+        let rest: Vec<&str> = request
+            .query
+            .split('&')
+            .filter(|pair| !form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| secret(&name)))
+            .collect();
+        request.query = rest.join("&");
+    }
+    request.url = String::new();
+}
+
+/// What is stored of an event beside its body.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Envelope {
+    #[serde(rename = "t")]
+    event_type: String,
+    #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
+    occurred_at: Option<EpochMillis>,
+    #[serde(rename = "r")]
+    received_at: EpochMillis,
+    #[serde(rename = "q", default, skip_serializing_if = "String::is_empty")]
+    query: String,
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    path_type: Option<String>,
+    #[serde(rename = "h")]
+    headers: Vec<(String, String)>,
+}
+
+impl Envelope {
+    pub(crate) fn of(event: &Event) -> Self {
+        let headers = event
+            .request
+            .headers
+            .iter()
+            // Latin-1 in, Latin-1 out: a header value is bytes, and JSON has to have text.
+            .map(|(name, value)| {
+                (name.as_str().to_owned(), value.as_bytes().iter().map(|b| char::from(*b)).collect())
+            })
+            .collect();
+        Self {
+            event_type: event.event_type.clone(),
+            occurred_at: event.occurred_at,
+            received_at: event.request.received_at,
+            query: event.request.query.clone(),
+            path_type: event.request.path_type.clone(),
+            headers,
+        }
+    }
+
+    pub(crate) fn into_event(self, source: Name, id: EventId, body: Vec<u8>) -> Event {
+        let mut headers = HeaderMap::new();
+        for (name, value) in self.headers {
+            let bytes: Vec<u8> = value.chars().filter_map(|c| u8::try_from(u32::from(c)).ok()).collect();
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(&bytes))
+            {
+                headers.append(name, value);
+            }
+        }
+        Event {
+            source,
+            id,
+            event_type: self.event_type,
+            occurred_at: self.occurred_at,
+            request: Request {
+                method: http::Method::POST,
+                url: String::new(),
+                query: self.query,
+                headers,
+                body,
+                path_type: self.path_type,
+                received_at: self.received_at,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::Config, secret::Secret, testing};
+
+    const CONFIG: &str = r#"
+        [sources.any]
+        provider = "raw"
+        verify = { scheme = "token", place = "query:key or header:x-key" }
+        [sources.plain]
+        provider = "generic"
+        verify = "none"
+        event = { id = "json:/id", type = "json:/type", time = "json:/at" }
+        required = ["json:/must"]
+    "#;
+
+    fn source<'c>(config: &'c Config, name: &str) -> &'c Source {
+        &config.sources[&Name::parse(name).unwrap()]
+    }
+
+    #[test]
+    fn credentials_are_not_kept() {
+        let config = Config::parse(CONFIG).unwrap();
+        let source = source(&config, "any");
+        let mut request = testing::request(b"x");
+        request.query = "a=1&key=hunter2&b=%20".into();
+        for name in ["authorization", "cookie", "x-forwarded-for", "x-amzn-trace-id", "x-key", "x-other"] {
+            testing::set_header(&mut request, name, "hunter2 or not");
+        }
+        let secret = Secret::from("hunter2");
+        let verified = source.verifier.verify(&request, &[&secret], request.received_at).unwrap();
+        let (event, _) = Event::new(source, &verified).unwrap();
+        let kept: Vec<_> = event.request.headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(kept, ["content-type", "x-other"]);
+        assert_eq!((event.request.query.as_str(), event.request.url.as_str()), ("a=1&b=%20", ""));
+    }
+
+    #[test]
+    fn id_type_and_time_come_from_where_the_source_says() {
+        let config = Config::parse(CONFIG).unwrap();
+        let (event, _) = testing::event(
+            &config,
+            "plain",
+            br#"{"id": 7, "type": " a\u0007b ", "at": "2026-01-01T00:00:00Z", "must": 1}"#,
+        );
+        assert_eq!((event.id.as_str(), event.event_type.as_str()), ("7", "a?b"));
+        assert_eq!(event.time().to_string(), "2026-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn without_an_id_the_same_bytes_are_the_same_event() {
+        let config = Config::parse(CONFIG).unwrap();
+        let id = |body: &str| testing::event(&config, "plain", body.as_bytes()).0.id;
+        assert_eq!(id(r#"{"must": 1}"#), id(r#"{"must": 1}"#));
+        assert_ne!(id(r#"{"must": 1}"#), id(r#"{"must": 1} "#));
+        let (event, _) = testing::event(&config, "plain", br#"{"must": 1}"#);
+        assert_eq!((event.event_type.as_str(), event.time()), (UNKNOWN_TYPE, event.request.received_at));
+    }
+
+    #[test]
+    fn what_the_source_does_not_take_is_said() {
+        let config = Config::parse(CONFIG).unwrap();
+        let source = source(&config, "plain");
+        let refused = |change: &dyn Fn(&mut Request)| {
+            let mut request = testing::request(br#"{"must": 1}"#);
+            change(&mut request);
+            let verified = source.verifier.verify(&request, &[], request.received_at).unwrap();
+            Event::new(source, &verified).unwrap_err()
+        };
+        let missing = refused(&|r| r.body = b"{}".to_vec());
+        assert_eq!(missing, EventError::FieldMissing { place: "json:/must".into() });
+        assert!(matches!(refused(&|r| r.body = b"{".to_vec()), EventError::Body(_)));
+        assert!(matches!(refused(&|r| r.body.clear()), EventError::Body(_)));
+        let gzip = refused(&|r| testing::set_header(r, "content-encoding", "gzip"));
+        assert_eq!(gzip, EventError::Compressed { encoding: "gzip".into() });
+        let xml = refused(&|r| {
+            testing::set_header(r, "content-type", "text/xml");
+            r.body = b"<a/>".to_vec();
+        });
+        assert_eq!(xml, EventError::Unsupported { media_type: "text/xml".into() });
+    }
+
+    #[test]
+    fn a_long_type_is_cut_at_a_character() {
+        let text = "ü".repeat(200);
+        assert_eq!(clean_type(&text).len(), EVENT_TYPE_BYTES_MAX);
+        assert_eq!(clean_type(&format!("a{text}")).len(), EVENT_TYPE_BYTES_MAX - 1);
+    }
+}

@@ -1,0 +1,221 @@
+//! Admission: what ingest decides before it talks to anything. One function holds the order of work:
+//! size → signature over the raw bytes → timestamp window → handshake → parse → required fields.
+
+use http::Method;
+use serde_json::json;
+use thiserror::Error;
+
+use crate::{
+    body,
+    config::{Answering, Source},
+    event::{Event, EventError},
+    outcome::{Answer, Refusal},
+    providers::Handshake,
+    request::Request,
+    secret::Secrets,
+    time::EpochMillis,
+    verify::VerifyError,
+};
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Admission {
+    /// An event, to be stored and queued.
+    Event(Box<Event>),
+    /// An answer that concerns no event.
+    Answer(Answer),
+    /// A refusal, with its reason for the operator.
+    Refused(Reason),
+}
+
+/// Why a request was refused, for the operator.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Reason {
+    /// Not a POST.
+    #[error("{method} is not answered here")]
+    Method {
+        /// As sent.
+        method: String,
+    },
+    /// Too many bytes.
+    #[error("the body has {bytes} bytes, more than {bytes_max}")]
+    TooLarge {
+        /// What was sent.
+        bytes: usize,
+        /// What the source accepts.
+        bytes_max: usize,
+    },
+    /// Not verified.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// Verified, but no event.
+    #[error(transparent)]
+    Event(#[from] EventError),
+}
+
+impl Reason {
+    /// The branch that it takes.
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            Self::Method { .. } => Refusal::Method,
+            Self::TooLarge { .. } => Refusal::TooLarge,
+            Self::Verify(error) => error.refusal(),
+            Self::Event(EventError::Unsupported { .. } | EventError::Compressed { .. }) => {
+                Refusal::Unsupported
+            }
+            Self::Event(EventError::Body(_) | EventError::FieldMissing { .. }) => Refusal::Malformed,
+        }
+    }
+}
+
+/// Decides about a request to `source`, as of `now`.
+pub fn admit(source: &Source, secrets: &Secrets, request: &Request, now: EpochMillis) -> Admission {
+    match try_admit(source, secrets, request, now) {
+        Ok(admission) => admission,
+        Err(reason) => Admission::Refused(reason),
+    }
+}
+
+fn try_admit(
+    source: &Source,
+    secrets: &Secrets,
+    request: &Request,
+    now: EpochMillis,
+) -> Result<Admission, Reason> {
+    if request.method != Method::POST {
+        return Err(Reason::Method { method: request.method.to_string() });
+    }
+    if request.body.len() > source.body_bytes_max {
+        return Err(Reason::TooLarge { bytes: request.body.len(), bytes_max: source.body_bytes_max });
+    }
+    let active = secrets.active(&source.secret);
+    let verified = source.verifier.verify(request, &active, now)?;
+    if let Some(answer) = handshake(source.handshake, request) {
+        return Ok(Admission::Answer(answer));
+    }
+    let (event, _) = Event::new(source, &verified)?;
+    Ok(Admission::Event(Box::new(event)))
+}
+
+/// Answers a handshake; only ever called with a verified request, so it signs and echoes for nobody else.
+fn handshake(handshake: Handshake, request: &Request) -> Option<Answer> {
+    match handshake {
+        Handshake::None => None,
+        Handshake::Echo { when, is, echo } => {
+            let view = body::view(request, "").ok()?;
+            if view.value.pointer(when)?.as_str()? != is {
+                return None;
+            }
+            let challenge = view.value.pointer(echo)?.as_str()?;
+            Some(Answer::ok("text/plain", challenge))
+        }
+    }
+}
+
+/// The answer to an accepted event.
+pub fn acknowledge(answering: Answering, event: &Event, duplicate: bool, request_id: &str) -> Answer {
+    match answering {
+        Answering::Document => {
+            let status = if duplicate { "duplicate" } else { "accepted" };
+            let body = json!({ "status": status, "source": event.source, "event_id": event.id, "request_id": request_id });
+            Answer::ok("application/json", body.to_string())
+        }
+        Answering::Fixed { status, content_type, body } => {
+            let mut answer = Answer::ok(content_type, body);
+            answer.status = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::OK);
+            answer
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{config::Config, ids::Name, secret::Secret, testing};
+
+    const CONFIG: &str = r#"
+        [sources.slack]
+        provider = "slack"
+        [sources.small]
+        provider = "raw"
+        verify = "none"
+        body_bytes_max = 10
+        answer = { status = 202, type = "text/plain", body = "ok" }
+    "#;
+
+    fn secrets() -> Secrets {
+        let mut secrets = Secrets::default();
+        secrets.insert("slack", vec![Secret::from("key")]);
+        secrets
+    }
+
+    fn slack(config: &Config, body: &[u8], secret: &str) -> Admission {
+        let source = &config.sources[&Name::parse("slack").unwrap()];
+        let mut request = testing::request(body);
+        let signature =
+            crate::sign::sign(&source.verifier, &request, &Secret::from(secret), request.received_at, "")
+                .unwrap();
+        for (name, value) in signature.headers {
+            testing::set_header(&mut request, &name, &value);
+        }
+        admit(source, &secrets(), &request, request.received_at)
+    }
+
+    #[test]
+    fn a_challenge_is_answered_only_when_it_is_signed() {
+        let config = Config::parse(CONFIG).unwrap();
+        let body = br#"{"type": "url_verification", "challenge": "abc", "token": "t"}"#;
+        let Admission::Answer(answer) = slack(&config, body, "key") else { panic!("no answer") };
+        assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, "abc"));
+        assert!(answer.headers.contains(&("content-type", "text/plain".into())));
+        let forged = slack(&config, body, "another");
+        assert!(matches!(forged, Admission::Refused(reason) if reason.refusal() == Refusal::Signature));
+        let event =
+            br#"{"type": "event_callback", "challenge": "abc", "event_id": "Ev1", "event": {"type": "x"}}"#;
+        assert!(matches!(slack(&config, event, "key"), Admission::Event(_)));
+    }
+
+    #[test]
+    fn size_and_method_come_first() {
+        let config = Config::parse(CONFIG).unwrap();
+        let source = &config.sources[&Name::parse("small").unwrap()];
+        let refusal =
+            |request: &Request| match admit(source, &Secrets::default(), request, request.received_at) {
+                Admission::Refused(reason) => Some(reason.refusal()),
+                Admission::Event(_) | Admission::Answer(_) => None,
+            };
+        assert_eq!(refusal(&testing::request(b"0123456789")), None);
+        assert_eq!(refusal(&testing::request(b"0123456789a")), Some(Refusal::TooLarge));
+        for method in [Method::GET, Method::PUT, Method::DELETE, Method::HEAD] {
+            assert_eq!(refusal(&Request { method, ..testing::request(b"") }), Some(Refusal::Method));
+        }
+    }
+
+    #[test]
+    fn the_source_says_what_is_answered() {
+        let config = Config::parse(CONFIG).unwrap();
+        let (event, _) = testing::event(&config, "small", b"x");
+        let source = &config.sources[&event.source];
+        let answer = acknowledge(source.answer, &event, false, "r");
+        assert_eq!((answer.status.as_u16(), answer.body.as_str()), (202, "ok"));
+        let answer = acknowledge(Answering::Document, &event, true, "r");
+        assert!(answer.body.contains(r#""status":"duplicate""#) && answer.body.contains(event.id.as_str()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_request_is_decided_without_a_panic(body in prop::collection::vec(any::<u8>(), 0..200), media in "[ -~]{0,30}", query in any::<String>()) {
+            let config = Config::parse(CONFIG).unwrap();
+            for source in config.sources.values() {
+                let mut request = testing::request(&body);
+                testing::set_header(&mut request, "content-type", &media);
+                request.query.clone_from(&query);
+                let admission = admit(source, &secrets(), &request, request.received_at);
+                let verified = matches!(admission, Admission::Event(_) | Admission::Answer(_));
+                prop_assert!(!verified || source.verifier.is_none());
+            }
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! The event's life as pure steps. Every decision that keeps an event from being lost stands in this file.
+//!
+//! # The time line of every write
+//!
+//! ```text
+//! ingest   ──┬─ Put event (if absent) ─────┐
+//!            └─ Send message (with event) ─┴─ decide() ─┬─ answer 2xx
+//!                                                       ├─ Put outbox record, then 2xx     (stored, not sent)
+//!                                                       └─ 503                             (neither)
+//! worker   ── Get event ─┬─ (absent: Put event from the message)
+//!                        └─ Update status: lease, if free ── action ── Update status: attempt, if still ours ── …
+//!                                                                                 │
+//!             to be tried again in ≤ 15 min: Send delayed message ────────────────┤ before the last update
+//!             later:                         Put outbox record ───────────────────┘
+//! sweeper  ── Query outbox due ── Send message ── Delete outbox record
+//! stream   ── event stored, no status item ── Send message; status `received`
+//! ```
+//!
+//! A crash between any two of them leaves something that brings the event back: the sender's own retry (no 2xx
+//! yet), the message (deleted last), the outbox record (deleted after its message was sent), or the table's
+//! stream (an event without a status). Doing a step twice is harmless: puts are conditional, sends make a
+//! duplicate that finds the event leased or finished, and updates name the lease that they belong to.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ids::Name, time::EpochMillis};
+
+/// What came of storing an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// It is new.
+    Stored,
+    /// It was there before.
+    Duplicate,
+    /// It may or may not be there: refused, timed out, or the answer was lost.
+    Failed,
+}
+
+/// What came of sending its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// The queue has it, and it carries the event.
+    Carrying,
+    /// The queue has it, and it points at the stored event.
+    Pointing,
+    /// It may or may not be there.
+    Failed,
+}
+
+/// What ingest does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The event is durable and will be processed: 2xx.
+    Acknowledge {
+        /// Whether it was there before.
+        duplicate: bool,
+    },
+    /// The event is durable and nothing will bring it to a worker yet: write an outbox record, then 2xx.
+    Outbox {
+        /// Whether it was there before.
+        duplicate: bool,
+    },
+    /// Nothing is certain: 503, and the sender sends it again.
+    Unavailable,
+}
+
+/// The crash table of ingest, whole.
+pub const fn decide(put: Put, sent: Sent) -> Next {
+    match (put, sent) {
+        (Put::Stored, Sent::Carrying | Sent::Pointing) => Next::Acknowledge { duplicate: false },
+        (Put::Duplicate, Sent::Carrying | Sent::Pointing) => Next::Acknowledge { duplicate: true },
+        // The message has the whole event; the worker stores it.
+        (Put::Failed, Sent::Carrying) => Next::Acknowledge { duplicate: false },
+        (Put::Stored, Sent::Failed) => Next::Outbox { duplicate: false },
+        (Put::Duplicate, Sent::Failed) => Next::Outbox { duplicate: true },
+        // The message points at something that may not exist.
+        (Put::Failed, Sent::Pointing | Sent::Failed) => Next::Unavailable,
+    }
+}
+
+/// The state of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Stored; no worker has had it yet.
+    Received,
+    /// A worker has it.
+    Working,
+    /// Every action is done.
+    Done,
+    /// No route wants it.
+    Unrouted,
+    /// An action failed and will be tried again.
+    Retrying,
+    /// An action gave up; the others are done or gave up too. A person can replay it.
+    Dead,
+}
+
+impl Status {
+    /// Every status, in the order of an event's life.
+    pub const ALL: [Self; 6] =
+        [Self::Received, Self::Working, Self::Retrying, Self::Done, Self::Unrouted, Self::Dead];
+
+    /// The word for it, in the table and on the screen.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Working => "working",
+            Self::Done => "done",
+            Self::Unrouted => "unrouted",
+            Self::Retrying => "retrying",
+            Self::Dead => "dead",
+        }
+    }
+
+    /// The status of a word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.word() == word)
+    }
+
+    /// Whether nothing more happens by itself.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Done | Self::Unrouted | Self::Dead)
+    }
+}
+
+/// What came of one attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "outcome")]
+pub enum AttemptOutcome {
+    /// The action took effect.
+    Done,
+    /// It failed and is due again.
+    Retry {
+        /// When.
+        next_at: EpochMillis,
+    },
+    /// It failed for good.
+    Dead,
+}
+
+impl AttemptOutcome {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Retry { .. } => "retry",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// One run of one action for one event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The action.
+    pub action: Name,
+    /// What came of it.
+    #[serde(flatten)]
+    pub outcome: AttemptOutcome,
+    /// When it ended.
+    pub at: EpochMillis,
+    /// What happened, in a sentence.
+    pub detail: String,
+}
+
+/// Everything that was tried for an event. The rest of its state follows from this and from its routes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Attempts(pub Vec<Attempt>);
+
+/// What a worker does with an event that it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Run these, in this order.
+    Run(Vec<Name>),
+    /// Nothing is due before this time.
+    Wait(EpochMillis),
+    /// Nothing is left to do.
+    Finish(Status),
+}
+
+impl Attempts {
+    /// The last attempt of an action.
+    pub fn last(&self, action: &Name) -> Option<&Attempt> {
+        self.0.iter().rev().find(|attempt| attempt.action == *action)
+    }
+
+    /// How often an action was tried.
+    pub fn count(&self, action: &Name) -> u32 {
+        let count = self.0.iter().filter(|attempt| attempt.action == *action).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// What to do next about the actions that the event's routes lead to.
+    pub fn step(&self, actions: &[Name], now: EpochMillis) -> Step {
+        if actions.is_empty() {
+            return Step::Finish(Status::Unrouted);
+        }
+        let mut due = Vec::new();
+        let mut waiting: BTreeSet<EpochMillis> = BTreeSet::new();
+        let mut dead = false;
+        for action in actions {
+            match self.last(action).map(|attempt| attempt.outcome) {
+                None => due.push(action.clone()),
+                Some(AttemptOutcome::Done) => {}
+                Some(AttemptOutcome::Dead) => dead = true,
+                Some(AttemptOutcome::Retry { next_at }) if next_at <= now => due.push(action.clone()),
+                Some(AttemptOutcome::Retry { next_at }) => {
+                    waiting.insert(next_at);
+                }
+            }
+        }
+        match waiting.first() {
+            _ if !due.is_empty() => Step::Run(due),
+            Some(next_at) => Step::Wait(*next_at),
+            None if dead => Step::Finish(Status::Dead),
+            None => Step::Finish(Status::Done),
+        }
+    }
+}
+
+/// Milliseconds from one attempt to the next: the schedule of Standard Webhooks 1.0.0 («Deliverability and
+/// reliability»), 75 hours in all. An action that fails once more after the last is dead.
+pub const RETRY_DELAYS_MS: [i64; 9] = {
+    const MINUTE: i64 = 60_000;
+    const HOUR: i64 = 60 * MINUTE;
+    [5_000, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR]
+};
+
+/// Longest `Retry-After` that is honoured: a destination can't park an event for a month.
+pub const RETRY_AFTER_MS_MAX: i64 = 24 * 60 * 60_000;
+
+/// Reads a `Retry-After` header (RFC 9110, section 10.2.3): seconds, or a date.
+pub fn retry_after_ms(text: &str, now: EpochMillis) -> Option<i64> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse::<i64>() {
+        return (seconds >= 0).then(|| seconds.saturating_mul(1000));
+    }
+    EpochMillis::parse_http_date(text).map(|at| at.millis_since(now).max(0))
+}
+
+/// Up to this part of a delay is added by chance, so that what failed together does not come back together.
+const JITTER: f64 = 0.2;
+
+/// When an action that has failed `failures` times (1 or more) is tried again; `None` for never.
+///
+/// `retry_after_ms` is what the destination asked for; the later of the two counts. `chance` is 0 to 1.
+pub fn retry_at(
+    failures: u32,
+    now: EpochMillis,
+    retry_after_ms: Option<i64>,
+    chance: f64,
+) -> Option<EpochMillis> {
+    let index = usize::try_from(failures.saturating_sub(1)).ok()?;
+    let delay = *RETRY_DELAYS_MS.get(index)?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a fifth of a day fits")]
+    let jitter = (delay as f64 * JITTER * chance.clamp(0.0, 1.0)) as i64;
+    let asked = retry_after_ms.unwrap_or(0).clamp(0, RETRY_AFTER_MS_MAX);
+    Some(now.plus_millis((delay + jitter).max(asked)))
+}
+
+/// The longest delay of a message (SQS `DelaySeconds`, 15 minutes).
+pub const MESSAGE_DELAY_MS_MAX: i64 = 15 * 60_000;
+
+/// How an event that waits comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// A message with this delay in whole seconds.
+    Message {
+        /// 0 to 900.
+        delay_seconds: i32,
+    },
+    /// An outbox record; waiting messages would count against the queue's limit for too long.
+    Outbox,
+}
+
+/// How to bring an event back at `at`. Never early: seconds are rounded up.
+pub fn wake(now: EpochMillis, at: EpochMillis) -> Wake {
+    let wait = at.millis_since(now).max(0);
+    if wait > MESSAGE_DELAY_MS_MAX {
+        return Wake::Outbox;
+    }
+    let seconds = wait.div_euclid(1000) + i64::from(wait.rem_euclid(1000) > 0);
+    Wake::Message { delay_seconds: i32::try_from(seconds).unwrap_or(0) }
+}
+
+/// How long a lease lasts without being renewed.
+///
+/// More than the longest action (30 s), less than the queue's visibility timeout (360 s), so that a message that comes back finds the lease of its dead worker expired.
+pub const LEASE_MS: i64 = 90_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    #[test]
+    fn the_crash_table_of_ingest() {
+        use Next::{Acknowledge, Outbox, Unavailable};
+        for (put, sent, next) in [
+            (Put::Stored, Sent::Carrying, Acknowledge { duplicate: false }),
+            (Put::Stored, Sent::Pointing, Acknowledge { duplicate: false }),
+            (Put::Stored, Sent::Failed, Outbox { duplicate: false }),
+            (Put::Duplicate, Sent::Carrying, Acknowledge { duplicate: true }),
+            (Put::Duplicate, Sent::Pointing, Acknowledge { duplicate: true }),
+            (Put::Duplicate, Sent::Failed, Outbox { duplicate: true }),
+            (Put::Failed, Sent::Carrying, Acknowledge { duplicate: false }),
+            (Put::Failed, Sent::Pointing, Unavailable),
+            (Put::Failed, Sent::Failed, Unavailable),
+        ] {
+            assert_eq!(decide(put, sent), next, "{put:?} {sent:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_runs_what_is_due_waits_for_what_is_not_and_ends() {
+        let (a, b) = (name("a"), name("b"));
+        let both = [a.clone(), b.clone()];
+        let at = EpochMillis::from_millis;
+        let attempt = |action: &Name, outcome| Attempt {
+            action: action.clone(),
+            outcome,
+            at: at(0),
+            detail: String::new(),
+        };
+        let later = AttemptOutcome::Retry { next_at: at(50) };
+        let mut attempts = Attempts::default();
+        assert_eq!(attempts.step(&[], at(0)), Step::Finish(Status::Unrouted));
+        assert_eq!(attempts.step(&both, at(0)), Step::Run(both.to_vec()));
+        attempts.0.push(attempt(&a, AttemptOutcome::Done));
+        assert_eq!(attempts.step(&both, at(0)), Step::Run(vec![b.clone()]));
+        attempts.0.push(attempt(&b, later));
+        assert_eq!(attempts.step(&both, at(49)), Step::Wait(at(50)));
+        assert_eq!(attempts.step(&both, at(50)), Step::Run(vec![b.clone()]));
+        attempts.0.push(attempt(&b, AttemptOutcome::Dead));
+        assert_eq!(attempts.step(&both, at(99)), Step::Finish(Status::Dead));
+        assert_eq!(attempts.step(&[a], at(99)), Step::Finish(Status::Done));
+        assert_eq!(attempts.count(&b), 2);
+    }
+
+    #[test]
+    fn the_schedule_is_that_of_standard_webhooks() {
+        let now = EpochMillis::from_millis(0);
+        let delays: Vec<_> =
+            (1..).map_while(|n| retry_at(n, now, None, 0.0)).map(|t| t.as_seconds()).collect();
+        assert_eq!(delays, [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400]);
+        assert_eq!(retry_at(1, now, None, 1.0).unwrap().as_millis(), 6_000);
+        assert_eq!(retry_at(1, now, Some(60_000), 1.0).unwrap().as_millis(), 60_000);
+        assert_eq!(retry_at(2, now, Some(1), 0.0).unwrap().as_millis(), 300_000);
+        assert_eq!(retry_at(1, now, Some(i64::MAX), 0.0).unwrap().as_millis(), RETRY_AFTER_MS_MAX);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = EpochMillis::parse("1994-11-06T08:49:00Z").unwrap();
+        for (text, want) in [
+            ("7", Some(7_000)),
+            (" 0 ", Some(0)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(37_000)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+            ("-1", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(retry_after_ms(text, now), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn short_waits_are_messages_and_long_ones_outbox_records() {
+        let at = EpochMillis::from_millis;
+        assert_eq!(wake(at(0), at(-5)), Wake::Message { delay_seconds: 0 });
+        assert_eq!(wake(at(0), at(1)), Wake::Message { delay_seconds: 1 });
+        assert_eq!(wake(at(0), at(900_000)), Wake::Message { delay_seconds: 900 });
+        assert_eq!(wake(at(0), at(900_001)), Wake::Outbox);
+    }
+
+    #[test]
+    fn every_status_has_a_word() {
+        for status in Status::ALL {
+            assert_eq!(Status::parse(status.word()), Some(status));
+        }
+    }
+}
