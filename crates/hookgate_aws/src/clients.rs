@@ -1,0 +1,148 @@
+//! SDK clients for a function.
+//!
+//! Credentials and region come from the environment that Lambda sets, endpoints from the variables that every AWS
+//! SDK honours, and time limits from here: the Rust SDK has none by itself.
+//!
+//! Absent on purpose: the SDK's provider chain (profiles, SSO, instance metadata). A function's credentials are
+//! always in its environment, and the chain costs start-up time and size.
+
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::config::{
+    BehaviorVersion, Region, SharedCredentialsProvider, retry::RetryConfig, timeout::TimeoutConfig,
+};
+use aws_types::SdkConfig;
+use thiserror::Error;
+
+/// How long calls may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// One attempt.
+    pub attempt: Duration,
+    /// All attempts of an operation.
+    pub operation: Duration,
+}
+
+impl Patience {
+    /// For ingest, whose senders wait: Slack and Zoom give 3 seconds.
+    pub const INGEST: Self =
+        Self { attempt: Duration::from_millis(1_000), operation: Duration::from_millis(3_000) };
+    /// For the worker, for which nobody waits.
+    pub const WORKER: Self =
+        Self { attempt: Duration::from_millis(3_000), operation: Duration::from_millis(10_000) };
+}
+
+/// Tries of one operation, the first included.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// The first wait between two tries is up to this part of an attempt's time. The SDK's own is up to a second, which
+/// with the second wait of up to two would leave a sender who waits for three no third try.
+const BACKOFF_PARTS: u32 = 20;
+
+/// The clients that hookgate uses.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// For the table.
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    /// For the queue.
+    pub sqs: aws_sdk_sqs::Client,
+    /// For the secret.
+    pub secrets_manager: aws_sdk_secretsmanager::Client,
+}
+
+/// Why clients can't be made.
+#[derive(Debug, Error)]
+#[error(
+    "the environment variable {name} is not set; Lambda sets it, `hookgate env` prints one for the local stack"
+)]
+pub struct ClientsError {
+    name: &'static str,
+}
+
+impl Clients {
+    /// Makes clients from the standard `AWS_…` variables, read through `lookup`.
+    ///
+    /// `AWS_ENDPOINT_URL`, and `AWS_ENDPOINT_URL_DYNAMODB`, `…_SQS` and `…_SECRETS_MANAGER` before it, point them
+    /// somewhere else, such as the local stack.
+    ///
+    /// # Errors
+    /// [`ClientsError`] names a missing variable.
+    pub fn from_env(
+        lookup: impl Fn(&str) -> Option<String>,
+        patience: Patience,
+    ) -> Result<Self, ClientsError> {
+        let optional = |name: &str| lookup(name).filter(|value| !value.is_empty());
+        let required = |name: &'static str| optional(name).ok_or(ClientsError { name });
+        let region = optional("AWS_REGION").or_else(|| optional("AWS_DEFAULT_REGION"));
+        let credentials = Credentials::new(
+            required("AWS_ACCESS_KEY_ID")?,
+            required("AWS_SECRET_ACCESS_KEY")?,
+            optional("AWS_SESSION_TOKEN"),
+            None,
+            "environment",
+        );
+        let shared = shared(region.ok_or(ClientsError { name: "AWS_REGION" })?, credentials, patience);
+        let endpoint = |service: &str| {
+            optional(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| optional("AWS_ENDPOINT_URL"))
+        };
+        Ok(Self::new(&shared, endpoint("DYNAMODB"), endpoint("SQS"), endpoint("SECRETS_MANAGER")))
+    }
+
+    /// Clients of the local stack's two endpoints, with credentials that mean nothing.
+    pub fn local(dynamodb: impl Into<String>, sqs: impl Into<String>, patience: Patience) -> Self {
+        let shared = shared(LOCAL_REGION.to_owned(), local_credentials(), patience);
+        let sqs = sqs.into();
+        Self::new(&shared, Some(dynamodb.into()), Some(sqs.clone()), Some(sqs))
+    }
+
+    fn new(
+        shared: &SdkConfig,
+        dynamodb: Option<String>,
+        sqs: Option<String>,
+        secrets_manager: Option<String>,
+    ) -> Self {
+        let mut for_dynamodb = aws_sdk_dynamodb::config::Builder::from(shared);
+        for_dynamodb.set_endpoint_url(dynamodb);
+        let mut for_sqs = aws_sdk_sqs::config::Builder::from(shared);
+        for_sqs.set_endpoint_url(sqs);
+        let mut for_secrets = aws_sdk_secretsmanager::config::Builder::from(shared);
+        for_secrets.set_endpoint_url(secrets_manager);
+        Self {
+            dynamodb: aws_sdk_dynamodb::Client::from_conf(for_dynamodb.build()),
+            sqs: aws_sdk_sqs::Client::from_conf(for_sqs.build()),
+            secrets_manager: aws_sdk_secretsmanager::Client::from_conf(for_secrets.build()),
+        }
+    }
+}
+
+/// The region that the local stack is in.
+pub const LOCAL_REGION: &str = "us-east-1";
+
+/// Access key and secret key of the local stack: any will do, and these can't be mistaken for real ones.
+pub const LOCAL_CREDENTIALS: (&str, &str) = ("hookgate-local", "hookgate-local");
+
+fn local_credentials() -> Credentials {
+    Credentials::new(LOCAL_CREDENTIALS.0, LOCAL_CREDENTIALS.1, None, None, "local")
+}
+
+fn shared(region: String, credentials: Credentials, patience: Patience) -> SdkConfig {
+    SdkConfig::builder()
+        // Pinned, so that an upgrade of the SDK does not change retries and time limits unseen.
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new(region))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(ATTEMPTS_MAX)
+                .with_initial_backoff(patience.attempt / BACKOFF_PARTS),
+        )
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(patience.attempt)
+                .operation_attempt_timeout(patience.attempt)
+                .operation_timeout(patience.operation)
+                .build(),
+        )
+        .build()
+}

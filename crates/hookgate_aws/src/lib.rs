@@ -1,0 +1,24 @@
+//! hookgate's adapters to AWS: the table, the queue, the secret, and what actions do to the outside.
+//!
+//! # Layout
+//! - [`env`]: the variables that a function reads; [`clients`]: SDK clients made from them
+//! - [`schema`]: every key and attribute of the table; [`store`]: every call that touches it
+//! - [`queue`]: sending messages; [`secrets`]: the cached secret
+//! - [`effects`]: performing what an action planned; [`egress`]: where it may connect to
+//! - [`ambient`]: the clock and the dice, which everything else is given; [`log`]: the functions' logs
+//!
+//! Nothing here decides what becomes of an event: that is `hookgate_core::lifecycle`.
+
+pub mod ambient;
+pub mod clients;
+pub mod effects;
+pub mod egress;
+pub mod env;
+pub mod log;
+pub mod queue;
+pub mod schema;
+pub mod secrets;
+pub mod store;
+
+/// The configuration that is built into the functions, checked by this crate's build script.
+pub const EMBEDDED_CONFIG: &str = include_str!("../../../hookgate.toml");

@@ -1,0 +1,10 @@
+//! The adapters against the embedded engines and small servers on loopback: nothing leaves the machine, and time
+//! only passes where a test moves it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+
+mod effects;
+mod harness;
+mod queue;
+mod secrets;
+mod store;
