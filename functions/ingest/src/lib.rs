@@ -1,0 +1,266 @@
+//! ingest: verifies a webhook, stores it, queues it, answers. One call of [`Ingest::handle`] is one request.
+//!
+//! The order of work stands in `hookgate_core::gate`, what follows from a failed write in
+//! `hookgate_core::lifecycle`; here the two are put around the calls.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use hookgate_aws::{
+    ambient::Ambient,
+    clients::{Clients, Patience},
+    env::Settings,
+    queue::Queue,
+    secrets::SecretStore,
+    store::{Due, Store},
+};
+use hookgate_core::{
+    codec::{self, Message},
+    config::{Config, Source},
+    event::Event,
+    gate::{self, Admission, Reason},
+    ids::Name,
+    lifecycle::{Next, Put, Sent, decide},
+    outcome::{Answer, Refusal},
+    request::{Request, route},
+    time::EpochMillis,
+    verify::VerifyError,
+};
+
+pub mod gateway;
+
+use gateway::{Call, Response};
+
+/// How long start-up waits for connections to be made before the first request needs them.
+const WARM_UP: Duration = Duration::from_millis(500);
+
+/// The gateway.
+#[derive(Debug)]
+pub struct Ingest {
+    /// Its configuration.
+    pub config: Arc<Config>,
+    /// The table.
+    pub store: Store,
+    /// The queue.
+    pub queue: Queue,
+    /// The secrets.
+    pub secrets: Arc<SecretStore>,
+    /// Clock and dice.
+    pub ambient: Ambient,
+}
+
+impl Ingest {
+    /// Wires the function from its environment.
+    ///
+    /// # Errors
+    /// Names the variable that is missing or wrong.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
+        let settings = Settings::read(&lookup)?;
+        let clients = Clients::from_env(&lookup, Patience::INGEST)?;
+        Ok(Self {
+            store: Store::new(clients.dynamodb, settings.table),
+            queue: Queue::new(clients.sqs, settings.queue_url),
+            secrets: Arc::new(SecretStore::new(&settings.secrets, &clients.secrets_manager)),
+            config: Arc::new(settings.config),
+            ambient: Ambient::system(),
+        })
+    }
+
+    /// Opens the connections that the first request will need: init has a whole processor, a small function's
+    /// handler has not. A failure is only logged; the first request will meet it again and answer it.
+    pub async fn warm_up(&self) {
+        let both = async { tokio::join!(self.secrets.current(self.ambient.now()), self.store.touch()) };
+        match tokio::time::timeout(WARM_UP, both).await {
+            Ok((Ok(_), _)) => {}
+            Ok((Err(error), _)) => {
+                tracing::warn!(error = %error, "the secrets could not be read at start-up")
+            }
+            Err(_) => {
+                tracing::info!(limit_ms = WARM_UP.as_millis(), "start-up did not wait for all connections")
+            }
+        }
+    }
+
+    /// Answers one event of a gateway, given as its JSON text.
+    ///
+    /// # Errors
+    /// When it is no such event. Every request gets an answer.
+    pub async fn handle(&self, event: &str) -> anyhow::Result<Response> {
+        let mut call = Call::read(event).context("this is no event of API Gateway or a Function URL")?;
+        let now = self.ambient.now();
+        let request_id = call.request_id.take().unwrap_or_else(|| format!("{:016x}", self.ambient.random()));
+        let payload = call.payload;
+        let answer = self.answer(call, &request_id, now).await;
+        Ok(Response::write(answer, payload))
+    }
+
+    async fn answer(&self, call: Call, request_id: &str, now: EpochMillis) -> Answer {
+        let bytes = call.body.as_ref().map_or(0, Vec::len);
+        let mut line = Line { request_id, source: None, now, ambient: &self.ambient, bytes };
+        let Some((source, request)) = self.request(call, now) else {
+            return line.refused(Refusal::NotFound, &"no source at this path");
+        };
+        line.source = Some(&source.name);
+        let Some(request) = request else {
+            return line.refused(Refusal::Malformed, &"the body or the method can't be decoded");
+        };
+        let received_at = request.received_at;
+        let secrets = match self.secrets.current(now).await {
+            Ok(secrets) => secrets,
+            Err(error) => return line.failed(&error),
+        };
+        let mut admission = gate::admit(source, &secrets, &request, received_at);
+        if let Admission::Refused(Reason::Verify(VerifyError::SignatureMismatch | VerifyError::SecretMissing)) =
+            admission
+            && let Some(secrets) = self.secrets.after_failure(now).await
+        {
+            admission = gate::admit(source, &secrets, &request, received_at);
+        }
+        match admission {
+            Admission::Answer(answer) => {
+                line.info("handshake", None);
+                answer
+            }
+            Admission::Refused(reason) => match reason.refusal() {
+                Refusal::Unavailable => line.failed(&reason),
+                refusal => line.refused(refusal, &reason),
+            },
+            Admission::Event(event) => self.keep(source, &event, &line).await,
+        }
+    }
+
+    /// The source at the call's path and the request to it; `None` in place of the request when it can't be read.
+    fn request(&self, call: Call, now: EpochMillis) -> Option<(&Source, Option<Request>)> {
+        let route = route(&call.path)?;
+        let source = self.config.sources.get(&Name::parse(route.source)?)?;
+        let (Some(method), Some(body)) = (call.method, call.body) else { return Some((source, None)) };
+        let mut url = match (&self.config.public_url, &call.domain) {
+            (Some(base), _) => format!("{base}{}", route.path),
+            (None, Some(domain)) => format!("https://{domain}{}", call.path),
+            (None, None) => call.path.clone(),
+        };
+        if !call.query.is_empty() {
+            url.push('?');
+            url.push_str(&call.query);
+        }
+        let request = Request {
+            method,
+            url,
+            query: call.query,
+            headers: call.headers,
+            body,
+            path_type: route.path_type,
+            // The gateway's own time: a cold start does not make a signature older.
+            received_at: call.received_at.unwrap_or(now),
+        };
+        Some((source, Some(request)))
+    }
+
+    /// Makes an event durable, then answers.
+    async fn keep(&self, source: &Source, event: &Event, line: &Line<'_>) -> Answer {
+        let frame = match codec::encode(event) {
+            Ok(frame) => frame,
+            Err(error) => return line.failed(&error),
+        };
+        let (put, sent) = match Message::carrying(&event.source, &event.id, &frame) {
+            // At the same time, as the message carries the event and needs nothing stored.
+            Some(message) => {
+                tokio::join!(self.put(source, event, &frame), self.send(&message, Sent::Carrying, event))
+            }
+            // One after the other, as the message points at what is stored.
+            None => match self.put(source, event, &frame).await {
+                Put::Failed => (Put::Failed, Sent::Failed),
+                put => {
+                    let message = Message::pointing(&event.source, &event.id);
+                    (put, self.send(&message, Sent::Pointing, event).await)
+                }
+            },
+        };
+        let duplicate = match decide(put, sent) {
+            Next::Acknowledge { duplicate } => duplicate,
+            Next::Outbox { duplicate } => {
+                let due = Due { at: line.now, source: event.source.clone(), id: event.id.clone() };
+                if let Err(error) = self.store.outbox_put(&due).await {
+                    // The event is stored and the stream would find it, but the sender can do better than wait.
+                    return line.failed(&error);
+                }
+                duplicate
+            }
+            Next::Unavailable => return line.failed(&"neither the table nor the queue took the event"),
+        };
+        line.info(if duplicate { "duplicate" } else { "accepted" }, Some(event));
+        gate::acknowledge(source.answer, event, duplicate, line.request_id)
+    }
+
+    async fn put(&self, source: &Source, event: &Event, frame: &[u8]) -> Put {
+        self.store.put_event(event, frame, source.retention_days).await.unwrap_or_else(|error| {
+            tracing::warn!(source = %event.source, event.id = %event.id, error = %error, "the event was not stored");
+            Put::Failed
+        })
+    }
+
+    async fn send(&self, message: &Message, sent: Sent, event: &Event) -> Sent {
+        match self.queue.send(message, 0).await {
+            Ok(()) => sent,
+            Err(error) => {
+                tracing::warn!(source = %event.source, event.id = %event.id, error = %error, "the event was not queued");
+                Sent::Failed
+            }
+        }
+    }
+}
+
+/// The one line that a request leaves in the log. Never a body, a header or anything of a secret.
+struct Line<'a> {
+    request_id: &'a str,
+    source: Option<&'a Name>,
+    now: EpochMillis,
+    ambient: &'a Ambient,
+    bytes: usize,
+}
+
+impl Line<'_> {
+    fn source(&self) -> &str {
+        self.source.map_or("-", Name::as_str)
+    }
+
+    fn duration_ms(&self) -> i64 {
+        self.ambient.now().millis_since(self.now)
+    }
+
+    fn info(&self, outcome: &str, event: Option<&Event>) {
+        let id = event.map_or("-", |event| event.id.as_str());
+        let kind = event.map_or("-", |event| event.event_type.as_str());
+        let (source, request_id, bytes, duration_ms) =
+            (self.source(), self.request_id, self.bytes, self.duration_ms());
+        tracing::info!(
+            source,
+            event.id = id,
+            event.r#type = kind,
+            outcome,
+            request_id,
+            bytes,
+            duration_ms,
+            "{outcome} {source} {}",
+            id.trim_start_matches('-')
+        );
+    }
+
+    /// The sender's doing.
+    fn refused(&self, refusal: Refusal, reason: &dyn std::fmt::Display) -> Answer {
+        let (source, request_id, bytes, duration_ms) =
+            (self.source(), self.request_id, self.bytes, self.duration_ms());
+        let outcome = refusal.word();
+        tracing::info!(source, outcome, reason = %reason, request_id, bytes, duration_ms, "refused {source}: {reason}");
+        refusal.answer(self.request_id)
+    }
+
+    /// Our own doing: somebody has to act.
+    fn failed(&self, reason: &dyn std::fmt::Display) -> Answer {
+        let (source, request_id, bytes, duration_ms) =
+            (self.source(), self.request_id, self.bytes, self.duration_ms());
+        let outcome = Refusal::Unavailable.word();
+        tracing::error!(source, outcome, reason = %reason, request_id, bytes, duration_ms, "could not accept {source}: {reason}");
+        Refusal::Unavailable.answer(self.request_id)
+    }
+}

@@ -1,0 +1,370 @@
+//! worker: runs the actions of stored events, queues what is due, finds what was stored and never queued.
+//!
+//! One function with three triggers: the queue ([`Worker::batch`]), a schedule ([`Worker::sweep`]) and the table's
+//! stream ([`Worker::stream`]). What they do about failures is decided in `hookgate_core::lifecycle`.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use anyhow::Context;
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use futures::{FutureExt, future::join_all};
+use hookgate_aws::{
+    ambient::Ambient,
+    clients::{Clients, Patience},
+    effects::{Cause, Functions, Performed, Performer},
+    egress::Egress,
+    env::Settings,
+    queue::Queue,
+    secrets::SecretStore,
+    store::{Due, Lease, Leased, Store, StoreError},
+};
+use hookgate_core::{
+    actions::About,
+    body::View,
+    codec::{self, CodecError, Message},
+    config::{Config, RETENTION_DAYS, Source},
+    event::{Event, view_for},
+    ids::Name,
+    lifecycle::{Attempt, AttemptOutcome, Put, Status, Step, Wake, retry_at, wake},
+    routing,
+    secret::Secrets,
+    time::EpochMillis,
+};
+use serde_json::Value;
+
+pub mod run;
+mod stream;
+mod sweep;
+pub mod trigger;
+
+pub use sweep::Swept;
+
+/// The worker.
+#[derive(Debug)]
+pub struct Worker {
+    /// Its configuration.
+    pub config: Arc<Config>,
+    /// The table.
+    pub store: Store,
+    /// The queue.
+    pub queue: Queue,
+    /// The secrets.
+    pub secrets: Arc<SecretStore>,
+    /// What performs effects.
+    pub performer: Performer,
+    /// Clock and dice.
+    pub ambient: Ambient,
+}
+
+/// How a message that was looked at is dealt with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Handled {
+    /// It has done its work and is deleted.
+    Finished,
+    /// It comes back.
+    ComesBack,
+}
+
+impl Worker {
+    /// Wires the function from its environment.
+    ///
+    /// # Errors
+    /// Names the variable that is missing or wrong.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
+        let settings = Settings::read(&lookup)?;
+        let clients = Clients::from_env(&lookup, Patience::WORKER)?;
+        let store = Store::new(clients.dynamodb, settings.table);
+        let egress =
+            Egress::new(&settings.config.allow_hosts).context("making the HTTP client of the actions")?;
+        Ok(Self {
+            queue: Queue::new(clients.sqs, settings.queue_url),
+            secrets: Arc::new(SecretStore::new(&settings.secrets, &clients.secrets_manager)),
+            performer: Performer { egress, store: store.clone(), functions: run::functions() },
+            store,
+            config: Arc::new(settings.config),
+            ambient: Ambient::system(),
+        })
+    }
+
+    /// The functions that a configuration asks for and nobody has registered.
+    pub fn missing_functions(config: &Config, functions: &Functions) -> Vec<String> {
+        let known = functions.names();
+        let wanted = config.actions.iter().filter(|(_, action)| action.kind.name == "run");
+        wanted
+            .map(|(name, action)| (name, action.action.function().unwrap_or(name.as_str()).to_owned()))
+            .filter(|(_, function)| !known.contains(&function.as_str()))
+            .map(|(name, function)| format!("[actions.{name}]: no function is called `{function}`"))
+            .collect()
+    }
+
+    /// Works off one batch of the queue, every record for itself. The answer names the messages that come back.
+    pub async fn batch(&self, batch: SqsEvent) -> SqsBatchResponse {
+        let records = batch.records.into_iter().map(|message| async move {
+            let id = message.message_id.clone().unwrap_or_default();
+            // A record that panics must not take the other nine with it.
+            let handled = AssertUnwindSafe(self.message(&message)).catch_unwind().await.unwrap_or_else(|_| {
+                tracing::error!(message_id = %id, "a record made the worker panic; it comes back and ends in the dead-letter queue");
+                Handled::ComesBack
+            });
+            (id, handled)
+        });
+        let failed =
+            join_all(records).await.into_iter().filter(|(_, handled)| *handled == Handled::ComesBack);
+        let mut response = SqsBatchResponse::default();
+        response.batch_item_failures = failed
+            // An empty identifier would make SQS return the whole batch.
+            .filter(|(id, _)| !id.is_empty())
+            .map(|(id, _)| {
+                let mut failure = BatchItemFailure::default();
+                failure.item_identifier = id;
+                failure
+            })
+            .collect();
+        response
+    }
+
+    async fn message(&self, record: &SqsMessage) -> Handled {
+        let message = match Message::from_text(record.body.as_deref().unwrap_or_default()) {
+            Ok(message) => message,
+            Err(error) => {
+                let id = record.message_id.as_deref().unwrap_or_default();
+                tracing::error!(message_id = %id, error = %error, "a message is not one of ours; it comes back and ends in the dead-letter queue");
+                return Handled::ComesBack;
+            }
+        };
+        let Err(error) = self.deliver(&message).await else { return Handled::Finished };
+        let damaged = matches!(error.downcast_ref(), Some(StoreError::Damaged { .. }))
+            || error.downcast_ref::<CodecError>().is_some();
+        if damaged {
+            tracing::error!(source = %message.source, event.id = %message.id, error = format!("{error:#}"), "the event can't be read; it comes back and ends in the dead-letter queue");
+            return Handled::ComesBack;
+        }
+        // The table or the secrets can't be reached. To let the message come back by itself would count as
+        // receiving it, and a longer outage would look like poison: a new message starts from nothing.
+        tracing::warn!(source = %message.source, event.id = %message.id, error = format!("{error:#}"), "the event is tried again soon");
+        #[expect(clippy::cast_possible_truncation, reason = "a few seconds")]
+        let delay_seconds =
+            OUTAGE_DELAY_SECONDS + (self.ambient.chance() * f64::from(OUTAGE_DELAY_SECONDS)) as i32;
+        match self.queue.send(&message, delay_seconds).await {
+            Ok(()) => Handled::Finished,
+            Err(error) => {
+                tracing::warn!(source = %message.source, event.id = %message.id, error = %error, "the event comes back");
+                Handled::ComesBack
+            }
+        }
+    }
+
+    /// Brings one event as far as it goes now. An error means that the message has to come back.
+    async fn deliver(&self, message: &Message) -> anyhow::Result<()> {
+        let started = self.ambient.now();
+        let Some(event) = self.stored(message).await? else {
+            tracing::warn!(source = %message.source, event.id = %message.id, "a message points at an event that is no longer kept");
+            return Ok(());
+        };
+        let source = self.config.sources.get(&event.source);
+        let retention_days = source.map_or(RETENTION_DAYS, |source| source.retention_days);
+        let leased = self.store.lease(&event, self.ambient.random(), retention_days, started).await?;
+        let mut lease = match leased {
+            Leased::Ours(lease) => lease,
+            Leased::Finished(status) => {
+                tracing::info!(source = %event.source, event.id = %event.id, outcome = status.word(), "repeated: it is {} already", status.word());
+                return Ok(());
+            }
+            Leased::Held { until } => {
+                // Whoever has it may die; then this brings it back. The message itself must not: it would be
+                // counted as received again and again, until it looked like poison.
+                self.bring_back(&event, until.plus_millis(1), started).await?;
+                return Ok(());
+            }
+        };
+        let (status, next_at) = match self.work(source, &event, retention_days, &mut lease).await {
+            Ok(stand) => stand,
+            Err(error) if lost(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let now = self.ambient.now();
+        if let Some(next_at) = next_at {
+            self.bring_back(&event, next_at, now).await?;
+        }
+        match self.advance(&lease, status, next_at).await {
+            Ok(()) => {}
+            Err(error) if lost(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        let duration_ms = now.millis_since(started);
+        let age_ms = now.millis_since(event.request.received_at);
+        tracing::info!(source = %event.source, event.id = %event.id, event.r#type = event.event_type, outcome = status.word(), attempts = lease.attempts.0.len(), duration_ms, age_ms, "{} {} {}", status.word(), event.source, event.id);
+        Ok(())
+    }
+
+    /// Writes down where an event stands. What was not written down is done again, so this is not given up easily:
+    /// every round is already three tries of the SDK.
+    async fn advance(
+        &self,
+        lease: &Lease,
+        status: Status,
+        next_at: Option<EpochMillis>,
+    ) -> anyhow::Result<()> {
+        for _ in 1..ADVANCE_ROUNDS {
+            match self.store.advance(lease, status, next_at, self.ambient.now()).await {
+                Err(StoreError::Call { .. }) => {}
+                result => return Ok(result?),
+            }
+        }
+        Ok(self.store.advance(lease, status, next_at, self.ambient.now()).await?)
+    }
+
+    /// The stored event that a message is about; stored now, if ingest could not.
+    async fn stored(&self, message: &Message) -> anyhow::Result<Option<Event>> {
+        if let Some(event) = self.store.event(&message.source, &message.id).await? {
+            return Ok(Some(event));
+        }
+        let Some(frame) = message.frame()? else { return Ok(None) };
+        let event = codec::decode(message.source.clone(), message.id.clone(), &frame)?;
+        let retention_days =
+            self.config.sources.get(&message.source).map_or(RETENTION_DAYS, |source| source.retention_days);
+        match self.store.put_event(&event, &frame, retention_days).await? {
+            Put::Stored => Ok(Some(event)),
+            // Another delivery was faster; what it stored is what counts.
+            Put::Duplicate | Put::Failed => Ok(self.store.event(&message.source, &message.id).await?),
+        }
+    }
+
+    /// Runs what is due, one action after the other, each written down before the next begins. Returns where the
+    /// event stands then; the last attempt is not written down yet.
+    async fn work(
+        &self,
+        source: Option<&Source>,
+        event: &Event,
+        retention_days: u32,
+        lease: &mut Lease,
+    ) -> anyhow::Result<(Status, Option<EpochMillis>)> {
+        let Some(source) = source else {
+            // Its source was taken out of the configuration: nothing can route it, and it is kept.
+            return Ok((Status::Unrouted, None));
+        };
+        let view = match view_for(source, &event.request) {
+            Ok(view) => view,
+            Err(error) => return Ok((self.hopeless(lease, &error), None)),
+        };
+        let context = event.context(&view);
+        let actions = match routing::actions(&self.config, event, &context) {
+            Ok(actions) => actions,
+            Err(error) => return Ok((self.hopeless(lease, &format_args!("filter: {error}")), None)),
+        };
+        let started = self.ambient.now();
+        let mut unwritten = false;
+        loop {
+            let now = self.ambient.now();
+            let due = match lease.attempts.step(&actions, now) {
+                Step::Finish(status) => return Ok((status, None)),
+                Step::Wait(next_at) => return Ok((Status::Retrying, Some(next_at))),
+                Step::Run(due) => due,
+            };
+            let Some(action) = due.first() else { return Ok((Status::Done, None)) };
+            if unwritten && now.millis_since(started) > WORK_MS_MAX {
+                // The rest in another invocation: one that is killed at its time limit looks like poison.
+                return Ok((Status::Retrying, Some(now)));
+            }
+            if unwritten {
+                self.advance(lease, Status::Working, None).await?;
+            }
+            let secrets = self.secrets.current(now).await?;
+            let cause = Cause { event, action, retention_days };
+            let attempt = self.attempt(cause, &view, &context, &secrets, lease).await;
+            lease.attempts.0.push(attempt);
+            unwritten = true;
+        }
+    }
+
+    /// One run of one action.
+    async fn attempt(
+        &self,
+        cause: Cause<'_>,
+        view: &View,
+        context: &Value,
+        secrets: &Secrets,
+        lease: &Lease,
+    ) -> Attempt {
+        let Cause { event, action, .. } = cause;
+        let about = About { action, event, view, context };
+        let planned = self.config.actions.get(action).map(|configured| configured.action.plan(&about));
+        let performed = match planned {
+            Some(Ok(effect)) => self.performer.perform(effect, cause, secrets, self.ambient.now()).await,
+            Some(Err(error)) => Performed::Impossible { detail: error.to_string() },
+            None => Performed::Impossible { detail: "the action is not configured".to_owned() },
+        };
+        let now = self.ambient.now();
+        let failures = lease.attempts.count(action) + 1;
+        let (outcome, detail) = match performed {
+            Performed::Done { detail } => (AttemptOutcome::Done, detail),
+            Performed::Impossible { detail } => (AttemptOutcome::Dead, detail),
+            Performed::Failed { detail, retry_after_ms } => {
+                match retry_at(failures, now, retry_after_ms, self.ambient.chance()) {
+                    Some(next_at) => (AttemptOutcome::Retry { next_at }, detail),
+                    None => (AttemptOutcome::Dead, format!("{detail}; given up after {failures} tries")),
+                }
+            }
+        };
+        let word = outcome.word();
+        match outcome {
+            AttemptOutcome::Done => {
+                tracing::info!(source = %event.source, event.id = %event.id, action = %action, outcome = word, detail, "{action}: {detail}")
+            }
+            AttemptOutcome::Retry { next_at } => {
+                tracing::warn!(source = %event.source, event.id = %event.id, action = %action, outcome = word, detail, next_at = %next_at, "{action} failed and is tried again at {next_at}: {detail}")
+            }
+            AttemptOutcome::Dead => {
+                tracing::error!(source = %event.source, event.id = %event.id, action = %action, outcome = word, detail, "{action} failed for good: {detail}")
+            }
+        }
+        Attempt { action: action.clone(), outcome, at: now, detail }
+    }
+
+    /// Notes why nothing can be routed at all.
+    fn hopeless(&self, lease: &mut Lease, reason: &dyn std::fmt::Display) -> Status {
+        tracing::error!(source = %lease.key.source, event.id = %lease.key.id, reason = %reason, "the event can't be routed: {reason}");
+        if let Some(action) = Name::parse(ROUTING) {
+            let detail = reason.to_string();
+            let attempt = Attempt { action, outcome: AttemptOutcome::Dead, at: self.ambient.now(), detail };
+            lease.attempts.0.push(attempt);
+        }
+        Status::Dead
+    }
+
+    /// Sees to it that an event comes to a worker at `at`. Done before the event's status says that it waits.
+    async fn bring_back(&self, event: &Event, at: EpochMillis, now: EpochMillis) -> anyhow::Result<()> {
+        match wake(now, at) {
+            Wake::Message { delay_seconds } => {
+                self.queue.send(&Message::pointing(&event.source, &event.id), delay_seconds).await?;
+            }
+            Wake::Outbox => {
+                let due = Due { at, source: event.source.clone(), id: event.id.clone() };
+                self.store.outbox_put(&due).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether another worker has taken the event over. It goes on from what was written down, so this one stops.
+fn lost(error: &anyhow::Error) -> bool {
+    let lost = matches!(error.downcast_ref(), Some(StoreError::LeaseLost));
+    if lost {
+        tracing::warn!("another worker has taken the event over");
+    }
+    lost
+}
+
+/// After how long an event is tried again when the table can't be reached; up to twice that, by chance.
+const OUTAGE_DELAY_SECONDS: i32 = 30;
+
+/// How long an event may have actions begun for it in one invocation: with the longest action (30 s) that stays
+/// below the function's time limit (60 s).
+const WORK_MS_MAX: i64 = 25_000;
+
+/// How often the result of an attempt is tried to be written down.
+const ADVANCE_ROUNDS: usize = 3;
+
+/// What stands in place of an action where an event could not be routed.
+pub const ROUTING: &str = "routing";
