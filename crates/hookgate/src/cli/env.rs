@@ -1,0 +1,47 @@
+//! `hookgate env`: the variables with which anything that speaks AWS runs against the local stack.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use hookgate_aws::{
+    clients::{LOCAL_CREDENTIALS, LOCAL_REGION},
+    env,
+};
+
+use super::DataArgs;
+use crate::{local::TABLE, show};
+
+#[derive(Debug, Args)]
+pub(super) struct Env {
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+impl Env {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let folder = self.data.folder();
+        let endpoints = folder.endpoints().ok_or_else(|| {
+            anyhow!("no local stack runs in {}; `cargo run` starts one", folder.path().display())
+        })?;
+        let secrets = folder.secrets();
+        let secrets = secrets.canonicalize().with_context(|| format!("finding {}", secrets.display()))?;
+        let inbox = endpoints.gateway.trim_start_matches("http://").to_owned();
+        let variables = [
+            ("AWS_ACCESS_KEY_ID", LOCAL_CREDENTIALS.0.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", LOCAL_CREDENTIALS.1.to_owned()),
+            ("AWS_REGION", LOCAL_REGION.to_owned()),
+            ("AWS_ENDPOINT_URL_DYNAMODB", endpoints.dynamodb),
+            ("AWS_ENDPOINT_URL_SQS", endpoints.sqs),
+            (env::TABLE, TABLE.to_owned()),
+            (env::QUEUE_URL, endpoints.queue_url),
+            (env::SECRETS, format!("file://{}", secrets.display())),
+            (env::PUBLIC_URL, endpoints.gateway),
+            (env::ALLOW_HOSTS, inbox),
+        ];
+        for (name, value) in variables {
+            show::line(&format!("export {name}='{}'", value.replace('\'', r"'\''")));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

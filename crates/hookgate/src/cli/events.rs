@@ -1,0 +1,373 @@
+//! `hookgate events`: what has happened to events.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{anyhow, bail};
+use clap::{Args, Subcommand};
+use futures::future::try_join_all;
+use hookgate_aws::{
+    ambient::Ambient,
+    schema::StatusKey,
+    store::{Entry, Store},
+};
+use hookgate_core::{
+    event::Event,
+    ids::{EventId, Name},
+    lifecycle::{AttemptOutcome, Status},
+    routing::Glob,
+    time::EpochMillis,
+};
+
+use super::{ConfigArgs, DataArgs};
+use crate::{
+    local::{self, Access},
+    show,
+};
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// How far back a list looks when nothing says otherwise: a day is 64 queries, and a list should come at once.
+const DAYS_BACK: i64 = 7;
+
+/// Entries read in one go.
+const PAGE: usize = 1_000;
+
+/// How often `tail` looks, and how far back it watches for changes.
+const TAIL_EVERY: Duration = Duration::from_millis(500);
+const TAIL_WINDOW_MS: i64 = 60 * 60 * 1000;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Events {
+    /// The newest events
+    List(List),
+    /// One event with its body and every attempt
+    Show(Show),
+    /// Events as they come and change, until Ctrl-C
+    Tail(Tail),
+}
+
+impl Events {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::List(list) => list.run().await,
+            Self::Show(show) => show.run().await,
+            Self::Tail(tail) => tail.run().await,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+struct Filters {
+    /// Only of this source (a glob)
+    #[arg(long, value_parser = glob)]
+    source: Option<Glob>,
+    /// Only of this type (a glob)
+    #[arg(long = "type", value_name = "TYPE", value_parser = glob)]
+    event_type: Option<Glob>,
+    /// Only with this status: received, working, retrying, done, unrouted or dead
+    #[arg(long, value_parser = status)]
+    status: Option<Status>,
+}
+
+fn glob(text: &str) -> Result<Glob, String> {
+    Glob::parse(text).ok_or_else(|| "only `*` and `?` are special".to_owned())
+}
+
+fn status(text: &str) -> Result<Status, String> {
+    Status::parse(text)
+        .ok_or_else(|| "there are received, working, retrying, done, unrouted and dead".to_owned())
+}
+
+impl Filters {
+    fn keep(&self, entry: &Entry) -> bool {
+        self.source.as_ref().is_none_or(|glob| glob.matches(entry.key.source.as_str()))
+            && self.event_type.as_ref().is_none_or(|glob| glob.matches(&entry.event_type))
+            && self.status.is_none_or(|status| status == entry.status)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    filters: Filters,
+    /// Only received since then: a time (2026-11-21T10:00:00Z), or an age (90s, 15m, 6h; default 7d)
+    #[arg(long, value_parser = since)]
+    since: Option<Since>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: usize,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Since {
+    At(EpochMillis),
+    Ago(i64),
+}
+
+fn since(text: &str) -> Result<Since, String> {
+    let units = [('s', 1_000), ('m', 60_000), ('h', 3_600_000), ('d', DAY_MS)];
+    for (unit, millis) in units {
+        if let Some(number) = text.strip_suffix(unit).and_then(|number| number.parse::<u32>().ok()) {
+            return Ok(Since::Ago(i64::from(number).saturating_mul(millis)));
+        }
+    }
+    EpochMillis::parse(text)
+        .map(Since::At)
+        .ok_or_else(|| "write a time or an age such as 15m, 6h or 2d".to_owned())
+}
+
+impl List {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let access = Access::open(&self.data.folder()).await?;
+        let now = Ambient::system().now();
+        let from = match self.since {
+            None => now.plus_millis(-DAYS_BACK * DAY_MS),
+            Some(Since::At(at)) => at,
+            Some(Since::Ago(millis)) => now.plus_millis(-millis),
+        };
+        let entries = newest(&access.store, from, now, self.limit, &|entry| self.filters.keep(entry)).await?;
+        if self.json {
+            for entry in &entries {
+                show::line(&show::entry_json(entry).to_string());
+            }
+        } else if entries.is_empty() {
+            match self.since {
+                None => show::line(
+                    "no such events within 7 days; --since 30d looks further back, `send SOURCE` sends one",
+                ),
+                Some(_) => show::line("no such events since then"),
+            }
+        } else {
+            show::table(show::ENTRY_HEADINGS, &entries.iter().map(show::entry_row).collect::<Vec<_>>());
+        }
+        access.close().await;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The newest events that `keep` keeps, day by day, page by page.
+async fn newest(
+    store: &Store,
+    from: EpochMillis,
+    now: EpochMillis,
+    limit: usize,
+    keep: &dyn Fn(&Entry) -> bool,
+) -> anyhow::Result<Vec<Entry>> {
+    let mut found: Vec<Entry> = Vec::new();
+    // The future too: a sender's gateway may be a little ahead of this clock.
+    let mut until = now.plus_millis(DAY_MS);
+    while until > from && found.len() < limit {
+        let day = until.plus_millis(-1).day();
+        let start_of_day = EpochMillis::parse(&format!("{day}T00:00:00Z")).unwrap_or(from);
+        let mut seen: BTreeSet<String> = BTreeSet::new();
+        loop {
+            let page = store.list(&day, from.max(start_of_day), until, PAGE).await?;
+            let fresh: Vec<Entry> =
+                page.iter().filter(|entry| seen.insert(entry.key.sk())).cloned().collect();
+            let complete = page.len() < PAGE || fresh.is_empty();
+            if let Some(last) = page.last() {
+                // This millisecond again: the page may have ended within it.
+                until = last.key.received_at.plus_millis(1);
+            }
+            found.extend(fresh.into_iter().filter(|entry| keep(entry)));
+            if complete || found.len() >= limit {
+                break;
+            }
+        }
+        until = start_of_day;
+    }
+    found.truncate(limit);
+    Ok(found)
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// The event's id, or SOURCE/ID
+    id: String,
+    /// The event's source, where several have this id
+    #[arg(long)]
+    source: Option<String>,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+impl Show {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let access = Access::open(&self.data.folder()).await?;
+        let config = local::config(self.config.config.as_deref())?;
+        let event = self.find(&access.store, config.sources.keys().cloned().collect()).await?;
+        let key = StatusKey {
+            source: event.source.clone(),
+            id: event.id.clone(),
+            received_at: event.request.received_at,
+        };
+        let entry = access.store.entry(&key).await?;
+        let document = show::event_json(&event, entry.as_ref());
+        if self.json {
+            show::line(&document.to_string());
+        } else {
+            print(&event, entry.as_ref());
+        }
+        access.close().await;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn find(&self, store: &Store, sources: Vec<Name>) -> anyhow::Result<Event> {
+        let mut places: Vec<(Name, EventId)> = Vec::new();
+        let id = EventId::from_stored(&self.id);
+        match &self.source {
+            Some(source) => {
+                let source = Name::parse(source).ok_or_else(|| anyhow!("{source} is no name of a source"))?;
+                places.push((source, id));
+            }
+            None => {
+                places.extend(sources.into_iter().map(|source| (source, id.clone())));
+                if let Some((source, id)) = self.id.split_once('/')
+                    && let Some(source) = Name::parse(source)
+                {
+                    places.push((source, EventId::from_stored(id)));
+                }
+            }
+        }
+        let found = try_join_all(places.iter().map(|(source, id)| store.event(source, id))).await?;
+        let mut found = found.into_iter().flatten();
+        match (found.next(), found.next()) {
+            (Some(event), None) => Ok(event),
+            (None, _) => bail!("there is no event {}; `events list` shows what there is", self.id),
+            (Some(one), Some(other)) => {
+                bail!(
+                    "several sources have an event {} ({}, {}); name one with --source",
+                    self.id,
+                    one.source,
+                    other.source
+                )
+            }
+        }
+    }
+}
+
+fn print(event: &Event, entry: Option<&Entry>) {
+    let row = |name: &str, value: &str| show::line(&format!("{name:<12} {}", show::plain(value)));
+    row("event", event.id.as_str());
+    row("source", event.source.as_str());
+    row("type", &event.event_type);
+    row("status", entry.map_or("received", |entry| entry.status.word()));
+    row("received", &event.request.received_at.to_string());
+    if let Some(occurred_at) = event.occurred_at {
+        row("occurred", &occurred_at.to_string());
+    }
+    let attempts = entry.map(|entry| entry.attempts.0.as_slice()).unwrap_or_default();
+    if !attempts.is_empty() {
+        show::line("");
+        let rows: Vec<Vec<String>> = attempts
+            .iter()
+            .map(|attempt| {
+                let outcome = match attempt.outcome {
+                    AttemptOutcome::Retry { next_at } => format!("retry at {}", show::short_time(next_at)),
+                    AttemptOutcome::Done | AttemptOutcome::Dead => attempt.outcome.word().to_owned(),
+                };
+                vec![
+                    show::short_time(attempt.at),
+                    attempt.action.to_string(),
+                    outcome,
+                    show::plain(&attempt.detail),
+                ]
+            })
+            .collect();
+        show::table(&["AT", "ACTION", "OUTCOME", "DETAIL"], &rows);
+    }
+    show::line("");
+    for name in event.request.headers.keys() {
+        row(name.as_str(), &event.request.header(name.as_str()).unwrap_or_default());
+    }
+    show::line("");
+    match std::str::from_utf8(&event.request.body) {
+        Ok(text) => show::line(
+            &text
+                .chars()
+                .map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c })
+                .collect::<String>(),
+        ),
+        Err(_) => show::line(&format!(
+            "{} bytes that are no text; --json has them in base64",
+            event.request.body.len()
+        )),
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Tail {
+    #[command(flatten)]
+    filters: Filters,
+    /// How many of the events before to begin with
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    limit: usize,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+impl Tail {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let access = Access::open(&self.data.folder()).await?;
+        if !access.running {
+            bail!("no local stack runs in {}; `cargo run` starts one", self.data.folder().path().display());
+        }
+        let mut known: BTreeMap<String, (Status, usize)> = BTreeMap::new();
+        let mut first = true;
+        loop {
+            let now = Ambient::system().now();
+            let from = now.plus_millis(-TAIL_WINDOW_MS);
+            let mut entries =
+                newest(&access.store, from, now, usize::MAX, &|entry| self.filters.keep(entry)).await?;
+            if first {
+                // Older ones are known, so that only their changes show.
+                for entry in entries.iter().skip(self.limit) {
+                    known.insert(entry.key.sk(), (entry.status, entry.attempts.0.len()));
+                }
+                entries.truncate(self.limit);
+                first = false;
+            }
+            for entry in entries.iter().rev() {
+                let state = (entry.status, entry.attempts.0.len());
+                if known.insert(entry.key.sk(), state) != Some(state) {
+                    match self.json {
+                        true => show::line(&show::entry_json(entry).to_string()),
+                        false => show::line(&aligned(&show::entry_row(entry))),
+                    }
+                }
+            }
+            tokio::select! {
+                result = tokio::signal::ctrl_c() => {
+                    result?;
+                    access.close().await;
+                    return Ok(ExitCode::SUCCESS);
+                }
+                () = tokio::time::sleep(TAIL_EVERY) => {}
+            }
+        }
+    }
+}
+
+/// A row by itself, with widths that most fit in.
+fn aligned(row: &[String]) -> String {
+    const WIDTHS: [usize; 6] = [19, 10, 28, 9, 2, 0];
+    let cells = row.iter().zip(WIDTHS).map(|(cell, width)| format!("{cell:<width$}"));
+    cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+}

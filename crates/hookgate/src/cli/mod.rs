@@ -1,0 +1,106 @@
+//! The commands. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    local::{DATA, Folder},
+    show,
+};
+
+mod check;
+mod dev;
+mod env;
+mod events;
+mod inbox;
+mod providers;
+mod records;
+mod send;
+
+/// A webhook gateway for your own AWS account, and all of it on one machine.
+#[derive(Debug, Parser)]
+#[command(name = "hookgate", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    dev: dev::Dev,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway here, with an embedded table and queue (the default)
+    Dev(dev::Dev),
+    /// Send a genuine, freshly signed sample to the gateway
+    Send(send::Send),
+    /// See what has happened to events
+    #[command(subcommand)]
+    Events(events::Events),
+    /// See what `record` actions keep
+    Records(records::Records),
+    /// See what `count` actions have counted
+    Counts(records::Counts),
+    /// See what actions have sent to the local destinations
+    Inbox(inbox::Inbox),
+    /// Check hookgate.toml and say what it means
+    Check(check::Check),
+    /// List the senders that hookgate knows
+    Providers(providers::Providers),
+    /// Print the variables with which the real functions, cargo-lambda and the AWS CLI run against the local stack
+    Env(env::Env),
+}
+
+/// Where the local stack keeps its data.
+#[derive(Clone, Debug, Args)]
+struct DataArgs {
+    /// Folder of the local stack's data
+    #[arg(long, value_name = "DIR", default_value = DATA)]
+    data: PathBuf,
+}
+
+impl DataArgs {
+    fn folder(&self) -> Folder {
+        Folder::new(&self.data)
+    }
+}
+
+/// Which configuration.
+#[derive(Clone, Debug, Args)]
+struct ConfigArgs {
+    /// Configuration to use instead of ./hookgate.toml
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Runs the program.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            show::note(&format!("hookgate: no threads could be started: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let done = runtime.block_on(async {
+        match cli.command.unwrap_or(Command::Dev(cli.dev)) {
+            Command::Dev(command) => command.run().await,
+            Command::Send(command) => command.run().await,
+            Command::Events(command) => command.run().await,
+            Command::Records(command) => command.run().await,
+            Command::Counts(command) => command.run().await,
+            Command::Inbox(command) => command.run(),
+            Command::Check(command) => command.run(),
+            Command::Providers(command) => command.run(),
+            Command::Env(command) => command.run(),
+        }
+    });
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            show::note(&format!("hookgate: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

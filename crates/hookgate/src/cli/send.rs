@@ -1,0 +1,305 @@
+//! `hookgate send`: a genuine request from any sender that has a sample.
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, anyhow, bail};
+use clap::Args;
+use futures::{StreamExt, stream};
+use hookgate_aws::ambient::Ambient;
+use hookgate_core::{
+    config::{Config, Source},
+    secret::{Secret, Secrets},
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::Client;
+use serde_json::Value;
+
+use super::{ConfigArgs, DataArgs};
+use crate::{
+    local,
+    samples::{self, Ready, Sample},
+    show,
+};
+
+/// Requests on their way at once.
+const IN_FLIGHT_MAX: usize = 64;
+
+#[derive(Debug, Args)]
+pub(super) struct Send {
+    /// A source of hookgate.toml
+    source: String,
+    /// An event type, or the name of a sample (default: the source's first)
+    #[arg(value_name = "TYPE")]
+    event_type: Option<String>,
+    /// Sign with another secret, which the gateway has to refuse
+    #[arg(long)]
+    bad_signature: bool,
+    /// Send the same event twice
+    #[arg(long)]
+    duplicate: bool,
+    /// How many different events to send
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    count: u64,
+    /// How many a second, at most
+    #[arg(long, value_name = "R")]
+    rate: Option<f64>,
+    /// Address of another gateway
+    #[arg(long, value_name = "URL")]
+    to: Option<String>,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+impl Send {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        if self.rate.is_some_and(|rate| !(rate.is_finite() && rate > 0.0)) {
+            bail!("--rate has to be more than 0");
+        }
+        let config = local::config(self.config.config.as_deref())?;
+        let source =
+            config.sources.values().find(|source| source.name.as_str() == self.source).ok_or_else(|| {
+                let there: Vec<String> = config.sources.keys().map(ToString::to_string).collect();
+                anyhow!("no source is called {}; there are: {}", self.source, there.join(", "))
+            })?;
+        let sample = samples::pick(&samples::all()?, source, self.event_type.as_deref())?;
+        let secret = self.secret(source)?;
+        let gateway = self.gateway()?;
+        let ambient = Ambient::system();
+        let client = Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
+        let sender = Sender { config: &config, source, sample, secret, gateway, ambient, client };
+        if self.count == 1 { self.one(&sender).await } else { self.many(&sender).await }
+    }
+
+    fn secret(&self, source: &Source) -> anyhow::Result<Option<Secret>> {
+        if source.verifier.is_none() {
+            return Ok(None);
+        }
+        if self.bad_signature {
+            let wrong = if source.verifier.wants_base64() {
+                "whsec_bm90IHRoZSBzZWNyZXQgYXQgYWxs"
+            } else {
+                "not-the-secret"
+            };
+            return Ok(Some(Secret::from(wrong)));
+        }
+        let file = self.data.folder().secrets();
+        let text = std::fs::read_to_string(&file).with_context(|| {
+            format!("reading {} (`cargo run` makes it on its first start)", file.display())
+        })?;
+        let secrets = Secrets::from_json(&text)?;
+        let secret = secrets.newest(&source.secret).cloned();
+        secret
+            .map(Some)
+            .ok_or_else(|| anyhow!("there is no secret called {} in {}", source.secret, file.display()))
+    }
+
+    fn gateway(&self) -> anyhow::Result<String> {
+        if let Some(to) = &self.to {
+            return Ok(to.trim_end_matches('/').to_owned());
+        }
+        let folder = self.data.folder();
+        let endpoints = folder.endpoints().ok_or_else(|| {
+            anyhow!(
+                "no local stack runs in {}; `cargo run` starts one, --to names another gateway",
+                folder.path().display()
+            )
+        })?;
+        Ok(endpoints.gateway)
+    }
+
+    async fn one(&self, sender: &Sender<'_>) -> anyhow::Result<ExitCode> {
+        let ready = sender.make()?;
+        let mut all_accepted = true;
+        let mut id = ready.id.clone();
+        for _ in 0..if self.duplicate { 2 } else { 1 } {
+            let answer = sender.post(&ready).await?;
+            all_accepted &= answer.accepted();
+            let document: Option<Value> = serde_json::from_str(&answer.body).ok();
+            id = document.and_then(|d| d.get("event_id")?.as_str().map(str::to_owned)).or(id);
+            if self.json {
+                show::line(&answer.json(sender).to_string());
+            } else {
+                show::line(&answer.text(sender));
+            }
+        }
+        if all_accepted && !self.json {
+            match id {
+                None => show::line("see it:  cargo run -q -- events list"),
+                Some(id) => show::line(&format!("see it:  cargo run -q -- events show {}", quoted(&id))),
+            }
+        }
+        Ok(if all_accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    async fn many(&self, sender: &Sender<'_>) -> anyhow::Result<ExitCode> {
+        let bar = ProgressBar::new(self.count)
+            .with_style(ProgressStyle::with_template("{bar:40} {pos}/{len}  {per_sec}  {msg}")?);
+        let started = Instant::now();
+        let gap = self.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
+        let posts = stream::iter(0..self.count)
+            .then(|n| async move {
+                if let Some(gap) = gap {
+                    let due = started + gap.saturating_mul(u32::try_from(n).unwrap_or(u32::MAX));
+                    tokio::time::sleep_until(due.into()).await;
+                }
+            })
+            .map(|()| async {
+                let ready = sender.make()?;
+                let mut answers = vec![sender.post(&ready).await?];
+                if self.duplicate {
+                    answers.push(sender.post(&ready).await?);
+                }
+                anyhow::Ok(answers)
+            })
+            .buffer_unordered(IN_FLIGHT_MAX);
+        futures::pin_mut!(posts);
+        let (mut latencies, mut statuses) = (Vec::new(), std::collections::BTreeMap::<String, u64>::new());
+        while let Some(answers) = posts.next().await {
+            match answers {
+                Ok(answers) => {
+                    for answer in answers {
+                        latencies.push(answer.took);
+                        *statuses.entry(answer.status.to_string()).or_default() += 1;
+                    }
+                }
+                Err(error) => {
+                    *statuses.entry(format!("{error:#}")).or_default() += 1;
+                }
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        latencies.sort();
+        let at = |part: f64| {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                clippy::cast_precision_loss,
+                reason = "a rank"
+            )]
+            let rank = ((latencies.len().saturating_sub(1)) as f64 * part) as usize;
+            latencies.get(rank).map_or(0.0, |took| took.as_secs_f64() * 1000.0)
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        let sent: u64 = statuses.values().sum();
+        #[expect(clippy::cast_precision_loss, reason = "a rate to show")]
+        let rate = sent as f64 / seconds.max(f64::EPSILON);
+        if self.json {
+            show::line(&serde_json::json!({
+                "source": self.source, "sent": sent, "seconds": seconds, "per_second": rate, "statuses": statuses,
+                "latency_ms": {"p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "max": at(1.0)},
+            }).to_string());
+        } else {
+            show::line(&format!("sent {sent} in {seconds:.1} s, {rate:.0} a second"));
+            for (status, count) in &statuses {
+                show::line(&format!("  {status:<8} {count}"));
+            }
+            show::line(&format!(
+                "  latency  p50 {:.1} ms, p90 {:.1}, p99 {:.1}, max {:.1}",
+                at(0.5),
+                at(0.9),
+                at(0.99),
+                at(1.0)
+            ));
+        }
+        let refused = statuses.iter().any(|(status, _)| !status.starts_with('2'));
+        Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:/@".contains(c));
+    if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+struct Sender<'a> {
+    config: &'a Config,
+    source: &'a Source,
+    sample: Sample,
+    secret: Option<Secret>,
+    gateway: String,
+    ambient: Ambient,
+    client: Client,
+}
+
+struct Answer {
+    status: u16,
+    body: String,
+    took: Duration,
+    id: Option<String>,
+}
+
+impl Sender<'_> {
+    fn make(&self) -> anyhow::Result<Ready> {
+        let random = [self.ambient.random(), self.ambient.random()];
+        self.sample.fresh(
+            self.config,
+            self.source,
+            self.secret.as_ref(),
+            &self.gateway,
+            self.ambient.now(),
+            random,
+        )
+    }
+
+    async fn post(&self, ready: &Ready) -> anyhow::Result<Answer> {
+        let started = Instant::now();
+        let response = self
+            .client
+            .request(ready.request.method.clone(), format!("{}{}", self.gateway, ready.path))
+            .headers(ready.request.headers.clone())
+            .body(ready.request.body.clone())
+            .send()
+            .await
+            .map_err(|error| {
+                anyhow!(
+                    "{} {}",
+                    self.gateway,
+                    if error.is_connect() { "could not be reached" } else { "broke the connection" }
+                )
+            })?;
+        let status = response.status().as_u16();
+        let body = response.text().await.unwrap_or_default();
+        Ok(Answer { status, body, took: started.elapsed(), id: ready.id.clone() })
+    }
+}
+
+impl Answer {
+    fn accepted(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    fn text(&self, sender: &Sender<'_>) -> String {
+        let document: Option<Value> = serde_json::from_str(&self.body).ok();
+        let said = |name: &str| document.as_ref().and_then(|d| d.get(name)?.as_str().map(str::to_owned));
+        let word = said("status").or_else(|| said("detail"));
+        let word =
+            word.unwrap_or_else(|| if self.accepted() { "accepted".to_owned() } else { String::new() });
+        let id = said("event_id").or_else(|| self.id.clone()).unwrap_or_default();
+        let mut what = format!("{} {}", sender.source.name, sender.sample.event_type);
+        if !id.is_empty() {
+            what = format!("{what} {id}");
+        }
+        format!("{what}  →  {} {word} ({:.0} ms)", self.status, self.took.as_secs_f64() * 1000.0)
+    }
+
+    fn json(&self, sender: &Sender<'_>) -> Value {
+        serde_json::json!({
+            "source": sender.source.name,
+            "type": sender.sample.event_type,
+            "id": self.id,
+            "status": self.status,
+            "body": self.body,
+            "milliseconds": self.took.as_secs_f64() * 1000.0,
+        })
+    }
+}

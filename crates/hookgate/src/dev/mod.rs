@@ -1,0 +1,205 @@
+//! The local stack: the handlers of both functions, and around them what AWS does for them: the HTTP API, the
+//! queue with its trigger, the schedule, the table's stream.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use hookgate_aws::{
+    ambient::Ambient,
+    clients::{Clients, Patience},
+    effects::Performer,
+    egress::Egress,
+    env::SecretsFrom,
+    queue::Queue,
+    schema,
+    secrets::SecretStore,
+    store::Store,
+};
+use hookgate_core::{config::Config, time::EpochMillis};
+use hookgate_embedded::{Clock, Engines, Options as EngineOptions, Sqs};
+use ingest::Ingest;
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use worker::Worker;
+
+use crate::local::{DEAD_LETTERS, Endpoints, Folder, QUEUE, TABLE};
+
+mod front;
+mod inbox;
+mod secrets;
+mod triggers;
+
+pub use inbox::{Inbox, Received};
+pub use secrets::{Generated, Wanted};
+
+/// The queue's visibility timeout: six times the worker's time limit, as in `template.yaml`.
+pub const VISIBILITY_SECONDS: u32 = 360;
+
+/// Receives after which a message is poison, as in `template.yaml`.
+pub const RECEIVES_MAX: u32 = 5;
+
+/// Largest message, as in `template.yaml`.
+const MESSAGE_BYTES_MAX: u32 = 1024 * 1024;
+
+/// How long messages are kept, as in `template.yaml`: 14 days.
+const MESSAGE_SECONDS: u32 = 14 * 24 * 60 * 60;
+
+/// How long Ctrl-C waits for batches that are in work.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// How to start the stack.
+#[derive(Debug)]
+pub struct Options {
+    /// The configuration.
+    pub config: Config,
+    /// The gateway's port; 0 for any free one.
+    pub port: u16,
+    /// The data folder.
+    pub folder: Folder,
+    /// Keep nothing but the secrets.
+    pub ephemeral: bool,
+    /// The clock of the engines, the functions and the triggers.
+    pub clock: Clock,
+}
+
+/// A running stack.
+pub struct Stack {
+    /// The gateway, such as `http://127.0.0.1:9000`.
+    pub url: String,
+    /// Where everything is.
+    pub endpoints: Endpoints,
+    /// The embedded engines.
+    pub engines: Engines,
+    /// ingest.
+    pub ingest: Arc<Ingest>,
+    /// worker.
+    pub worker: Arc<Worker>,
+    /// What the local destinations were sent.
+    pub inbox: Inbox,
+    /// Secrets that were made for this start.
+    pub generated: Vec<Generated>,
+    folder: Folder,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Stack {
+    /// Starts everything on loopback.
+    ///
+    /// # Errors
+    /// When a port is taken or the data folder can't be used; the message says what to do.
+    pub async fn start(options: Options) -> anyhow::Result<Self> {
+        let Options { mut config, port, folder, ephemeral, clock } = options;
+        folder.create()?;
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.with_context(|| {
+            format!("port {port} is taken; is hookgate running already? `--port 0` takes any free one")
+        })?;
+        let authority = listener.local_addr()?.to_string();
+        let url = format!("http://{authority}");
+
+        let data = (!ephemeral).then(|| folder.path().to_owned());
+        let engines =
+            Engines::start(EngineOptions { data, clock: clock.clone(), dynamodb_port: 0, sqs_port: 0 })
+                .await?;
+        engines.dynamodb().create_table(schema::definition(TABLE))?;
+        engines.dynamodb().set_ttl(TABLE, schema::TTL)?;
+        let queue_url = create_queues(engines.sqs())?;
+        release_in_flight(engines.sqs())?;
+
+        let generated = secrets::complete(&folder.secrets(), &config, &url)?;
+        config.allow_hosts.push(authority);
+        config.public_url.get_or_insert_with(|| url.clone());
+        let config = Arc::new(config);
+
+        let ambient = ambient(&clock);
+        let from = SecretsFrom::File(folder.secrets());
+        let clients =
+            |patience| Clients::local(engines.dynamodb().endpoint(), engines.sqs().endpoint(), patience);
+        let for_ingest = clients(Patience::INGEST);
+        let ingest = Arc::new(Ingest {
+            config: config.clone(),
+            store: Store::new(for_ingest.dynamodb, TABLE),
+            queue: Queue::new(for_ingest.sqs, &queue_url),
+            secrets: Arc::new(SecretStore::new(&from, &for_ingest.secrets_manager)),
+            ambient: ambient.clone(),
+        });
+        let for_worker = clients(Patience::WORKER);
+        let store = Store::new(for_worker.dynamodb, TABLE);
+        let worker = Arc::new(Worker {
+            queue: Queue::new(for_worker.sqs, &queue_url),
+            secrets: Arc::new(SecretStore::new(&from, &for_worker.secrets_manager)),
+            performer: Performer {
+                egress: Egress::new(&config.allow_hosts).context("making the HTTP client of the actions")?,
+                store: store.clone(),
+                functions: worker::run::functions(),
+            },
+            store,
+            config,
+            ambient,
+        });
+
+        let endpoints = Endpoints {
+            gateway: url.clone(),
+            dynamodb: engines.dynamodb().endpoint(),
+            sqs: engines.sqs().endpoint(),
+            queue_url,
+        };
+        folder.write_endpoints(&endpoints)?;
+        let inbox = Inbox::open((!ephemeral).then(|| folder.inbox()))?;
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(front::serve(listener, ingest.clone(), inbox.clone(), clock.clone(), stopped.clone()));
+        tasks.spawn(triggers::queue(engines.sqs().clone(), worker.clone(), stopped.clone()));
+        tasks.spawn(triggers::schedule(clock.clone(), worker.clone(), stopped.clone()));
+        let position = (!ephemeral).then(|| folder.stream_position());
+        tasks.spawn(triggers::stream(engines.dynamodb().clone(), clock, worker.clone(), position, stopped));
+        Ok(Self { url, endpoints, engines, ingest, worker, inbox, generated, folder, stop, tasks })
+    }
+
+    /// Lets what is in work finish, then stops everything.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_GRACE, all).await.is_err() {
+            tracing::warn!("some work was still going on; it is taken up again at the next start");
+        }
+        self.tasks.abort_all();
+        self.folder.remove_endpoints();
+        self.engines.stop().await;
+    }
+}
+
+fn ambient(clock: &Clock) -> Ambient {
+    let clock = clock.clone();
+    let system = Ambient::system();
+    Ambient::new(move || EpochMillis::from_millis(clock.now_ms()), move || system.random())
+}
+
+fn create_queues(sqs: &Sqs) -> anyhow::Result<String> {
+    let attribute = |name: &str, value: String| (name.to_owned(), value);
+    let common = [
+        attribute("MaximumMessageSize", MESSAGE_BYTES_MAX.to_string()),
+        attribute("MessageRetentionPeriod", MESSAGE_SECONDS.to_string()),
+    ];
+    sqs.create_queue(DEAD_LETTERS, &BTreeMap::from(common.clone()))?;
+    let mut attributes = BTreeMap::from(common);
+    attributes.extend([
+        attribute("VisibilityTimeout", VISIBILITY_SECONDS.to_string()),
+        attribute(
+            "RedrivePolicy",
+            serde_json::json!({"deadLetterTargetArn": sqs.queue_arn(DEAD_LETTERS), "maxReceiveCount": RECEIVES_MAX})
+                .to_string(),
+        ),
+    ]);
+    Ok(sqs.create_queue(QUEUE, &attributes)?)
+}
+
+/// Messages that were in work when the last stack ended: nobody has them now, so they need not wait out their
+/// visibility timeout.
+fn release_in_flight(sqs: &Sqs) -> anyhow::Result<()> {
+    for message in sqs.peek(QUEUE, usize::MAX)? {
+        if message.state == hookgate_embedded::MessageState::InFlight && !message.receipt_handle.is_empty() {
+            sqs.change_visibility(QUEUE, &message.receipt_handle, 0)?;
+        }
+    }
+    Ok(())
+}

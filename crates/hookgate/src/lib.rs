@@ -1,0 +1,13 @@
+//! hookgate on one machine.
+//!
+//! # Layout
+//! - [`dev`]: the gateway with embedded engines: the functions' own handlers, and around them what AWS would do
+//! - [`local`]: the data folder, by which a command finds the stack, running or not
+//! - [`samples`]: the deliveries of `events/`, made fresh and signed
+//! - [`cli`]: one file a command; [`show`]: what they print
+
+pub mod cli;
+pub mod dev;
+pub mod local;
+pub mod samples;
+pub mod show;

@@ -1,0 +1,188 @@
+//! The data folder of the local stack: what is in it, and how a command gets at the stack.
+
+use std::{
+    fs,
+    net::TcpStream,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use hookgate_aws::{
+    clients::{Clients, Patience},
+    queue::Queue,
+    schema,
+    store::Store,
+};
+use hookgate_core::config::Config;
+use hookgate_embedded::{Clock, Engines, Options};
+use serde::{Deserialize, Serialize};
+
+/// The folder, unless `--data` names another.
+pub const DATA: &str = ".hookgate";
+
+/// The configuration, unless `--config` names another.
+pub const CONFIG: &str = "hookgate.toml";
+
+/// Name of the local table.
+pub const TABLE: &str = "hookgate-events";
+/// Name of the local queue.
+pub const QUEUE: &str = "hookgate-events";
+/// Name of the local dead-letter queue.
+pub const DEAD_LETTERS: &str = "hookgate-dead-letters";
+
+/// Where a running stack can be reached; `stack.json` in the data folder.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Endpoints {
+    /// The gateway, such as `http://127.0.0.1:9000`.
+    pub gateway: String,
+    /// DynamoDB.
+    pub dynamodb: String,
+    /// SQS.
+    pub sqs: String,
+    /// URL of the queue.
+    pub queue_url: String,
+}
+
+/// The data folder.
+#[derive(Clone, Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// The folder at `path`, which need not exist.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The secrets.
+    pub fn secrets(&self) -> PathBuf {
+        self.0.join("secrets.json")
+    }
+
+    /// What the local destinations were sent.
+    pub fn inbox(&self) -> PathBuf {
+        self.0.join("inbox.jsonl")
+    }
+
+    pub(crate) fn stream_position(&self) -> PathBuf {
+        self.0.join("stream-position")
+    }
+
+    fn endpoints_file(&self) -> PathBuf {
+        self.0.join("stack.json")
+    }
+
+    /// Makes it, readable by its owner only.
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub fn create(&self) -> anyhow::Result<()> {
+        use std::os::unix::fs::DirBuilderExt;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.0)
+            .with_context(|| format!("making the data folder {}", self.0.display()))
+    }
+
+    pub(crate) fn write_endpoints(&self, endpoints: &Endpoints) -> anyhow::Result<()> {
+        let text = serde_json::to_string_pretty(endpoints)?;
+        fs::write(self.endpoints_file(), text).context("writing stack.json")
+    }
+
+    pub(crate) fn remove_endpoints(&self) {
+        if let Err(error) = fs::remove_file(self.endpoints_file()) {
+            tracing::debug!(%error, "stack.json was not there");
+        }
+    }
+
+    /// The endpoints of the running stack; `None` when none runs.
+    pub fn endpoints(&self) -> Option<Endpoints> {
+        let endpoints: Endpoints =
+            serde_json::from_str(&fs::read_to_string(self.endpoints_file()).ok()?).ok()?;
+        let address = endpoints.gateway.strip_prefix("http://")?.parse().ok()?;
+        // A stack that was killed left the file behind.
+        TcpStream::connect_timeout(&address, Duration::from_millis(500)).ok()?;
+        Some(endpoints)
+    }
+}
+
+/// The configuration at `path`, or the one that was built in when none is named and there is none here.
+///
+/// # Errors
+/// Every problem of the file, one a line, with file and line number.
+pub fn config(path: Option<&Path>) -> anyhow::Result<Config> {
+    let default = Path::new(CONFIG);
+    let (name, text) = match path {
+        None if !default.exists() => {
+            ("the built-in hookgate.toml".to_owned(), hookgate_aws::EMBEDDED_CONFIG.to_owned())
+        }
+        path => {
+            let path = path.unwrap_or(default);
+            let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+            (path.display().to_string(), text)
+        }
+    };
+    Config::parse(&text).map_err(|problems| {
+        let lines: Vec<String> =
+            problems.iter().map(|problem| format!("{name}:{}: {}", problem.line, problem.message)).collect();
+        anyhow::anyhow!("{}", lines.join("\n"))
+    })
+}
+
+/// Access to the data of the local stack.
+pub struct Access {
+    /// The table.
+    pub store: Store,
+    /// The queue.
+    pub queue: Queue,
+    /// Whether the stack runs.
+    pub running: bool,
+    /// Held while the data of a stopped stack is open.
+    engines: Option<Engines>,
+}
+
+impl Access {
+    /// Opens the data of `folder`: through the running stack, else from its files.
+    ///
+    /// # Errors
+    /// When there is none, or another process has it.
+    pub async fn open(folder: &Folder) -> anyhow::Result<Self> {
+        if let Some(endpoints) = folder.endpoints() {
+            let clients = Clients::local(endpoints.dynamodb, endpoints.sqs, Patience::WORKER);
+            return Ok(Self {
+                store: Store::new(clients.dynamodb, TABLE),
+                queue: Queue::new(clients.sqs, endpoints.queue_url),
+                running: true,
+                engines: None,
+            });
+        }
+        if !folder.path().join("dynamodb.sqlite").exists() {
+            bail!("there is no local stack in {}; `cargo run` starts one", folder.path().display());
+        }
+        let data = Some(folder.path().to_owned());
+        let engines =
+            Engines::start(Options { data, clock: Clock::system(), dynamodb_port: 0, sqs_port: 0 }).await?;
+        engines.dynamodb().create_table(schema::definition(TABLE))?;
+        let clients =
+            Clients::local(engines.dynamodb().endpoint(), engines.sqs().endpoint(), Patience::WORKER);
+        Ok(Self {
+            store: Store::new(clients.dynamodb, TABLE),
+            queue: Queue::new(clients.sqs, engines.sqs().queue_url(QUEUE).unwrap_or_default()),
+            running: false,
+            engines: Some(engines),
+        })
+    }
+
+    /// Closes the data.
+    pub async fn close(self) {
+        if let Some(engines) = self.engines {
+            engines.stop().await;
+        }
+    }
+}
