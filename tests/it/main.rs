@@ -1,0 +1,24 @@
+//! The whole product, driven from outside.
+//!
+//! - `harness`: a stack in this process with a clock that can be moved, and destinations to post to
+//! - `flow_*`: what happens when all goes well, or the sender is at fault
+//! - `fault_*`: what happens when a dependency, an action or the process fails
+//! - `samples`: every file of `events/`; `functions`: the real `ingest` and `worker` processes
+//! - `backend`, `runtime_api`: what is behind those and in front of them
+//! - `program`: the `hookgate` command as a process; `template`: `template.yaml`
+
+mod backend;
+mod fault_ingest;
+mod fault_restart;
+mod fault_worker;
+mod flow_accept;
+mod flow_bodies;
+mod flow_refuse;
+mod flow_requests;
+mod flow_secrets;
+mod functions;
+mod harness;
+mod program;
+mod runtime_api;
+mod samples;
+mod template;

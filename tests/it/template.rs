@@ -1,0 +1,530 @@
+//! `template.yaml` against what the code relies on.
+//!
+//! The template is read as it is written, not as SAM expands it: `!Ref X` becomes `{"Ref": "X"}` and every other
+//! tag `{"Fn::Tag": …}`, as CloudFormation's JSON has them. That it is valid is for `cfn-lint` and `sam validate`.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "clippy.toml allows these in test functions only, and the helpers beside them are tests too"
+)]
+
+use std::{collections::BTreeSet, path::Path, sync::LazyLock, time::Duration};
+
+use hookgate::dev::{RECEIVES_MAX, VISIBILITY_SECONDS};
+use hookgate_aws::{clients::Patience, env, schema};
+use hookgate_core::{codec::FRAME_IN_MESSAGE_BYTES_MAX, config::Config, lifecycle::LEASE_MS};
+use serde_json::{Map, Value, json};
+use serde_norway::{Value as Yaml, value::TaggedValue};
+use worker::trigger::SWEEP;
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+static TEMPLATE: LazyLock<Value> = LazyLock::new(|| {
+    let text =
+        std::fs::read_to_string(Path::new(ROOT).join("template.yaml")).expect("template.yaml is readable");
+    plain(serde_norway::from_str(&text).expect("template.yaml is YAML"))
+});
+
+fn plain(yaml: Yaml) -> Value {
+    match yaml {
+        Yaml::Null => Value::Null,
+        Yaml::Bool(it) => Value::from(it),
+        Yaml::Number(it) => it.as_i64().map_or_else(|| json!(it.as_f64()), Value::from),
+        Yaml::String(it) => Value::from(it),
+        Yaml::Sequence(items) => Value::Array(items.into_iter().map(plain).collect()),
+        Yaml::Mapping(entries) => Value::Object(
+            entries
+                .into_iter()
+                .map(|(key, value)| (key.as_str().expect("keys are text").to_owned(), plain(value)))
+                .collect(),
+        ),
+        Yaml::Tagged(it) => {
+            let TaggedValue { tag, value } = *it;
+            let tag = tag.to_string();
+            let name = match tag.trim_start_matches('!') {
+                "Ref" => "Ref".to_owned(),
+                other => format!("Fn::{other}"),
+            };
+            Value::Object(Map::from_iter([(name, plain(value))]))
+        }
+    }
+}
+
+fn resources() -> &'static Map<String, Value> {
+    TEMPLATE["Resources"].as_object().expect("there are resources")
+}
+
+fn resource(name: &str) -> &'static Value {
+    resources().get(name).unwrap_or_else(|| panic!("there is no resource {name}"))
+}
+
+fn properties(name: &str) -> &'static Value {
+    &resource(name)["Properties"]
+}
+
+fn event(function: &str, name: &str) -> &'static Value {
+    &properties(function)["Events"][name]["Properties"]
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("not a whole number: {value}"))
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("not text: {value}"))
+}
+
+/// A JSON document that the template holds as text.
+fn embedded(value: &Value) -> Value {
+    serde_json::from_str(text(value)).unwrap_or_else(|e| panic!("not JSON: {value}: {e}"))
+}
+
+/// What may stand alone or in a list.
+fn each(value: &'static Value) -> &'static [Value] {
+    value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice)
+}
+
+/// The statements of a role's own policies.
+fn statements(role: &str) -> Vec<&'static Value> {
+    each(&properties(role)["Policies"])
+        .iter()
+        .flat_map(|policy| each(&policy["PolicyDocument"]["Statement"]))
+        .collect()
+}
+
+/// `X` of `!Ref X`, `X.Arn` of `!GetAtt X.Arn`; anything else is no reference to one resource.
+fn reference(value: &Value) -> Option<&str> {
+    value.get("Ref").or_else(|| value.get("Fn::GetAtt"))?.as_str()
+}
+
+/// Every right of a role, as `action on resource`.
+fn rights(role: &str) -> BTreeSet<String> {
+    let mut rights = BTreeSet::new();
+    for statement in statements(role) {
+        for action in each(&statement["Action"]) {
+            for on in each(&statement["Resource"]) {
+                let on = reference(on).unwrap_or_else(|| panic!("not a reference: {on}"));
+                rights.insert(format!("{} on {on}", text(action)));
+            }
+        }
+    }
+    rights
+}
+
+fn set<const N: usize>(items: [&str; N]) -> BTreeSet<String> {
+    items.map(str::to_owned).into()
+}
+
+// Events: what invokes the functions.
+
+#[test]
+fn queue_and_stream_report_failures_one_by_one() {
+    for source in ["Queued", "Stored"] {
+        let types = &event("WorkerFunction", source)["FunctionResponseTypes"];
+        assert_eq!(types, &json!(["ReportBatchItemFailures"]), "{source}");
+    }
+}
+
+#[test]
+fn the_worker_is_invoked_by_the_queue_and_by_the_stream_of_the_table() {
+    assert_eq!(event("WorkerFunction", "Queued")["Queue"], json!({"Fn::GetAtt": "Queue.Arn"}));
+    assert_eq!(event("WorkerFunction", "Stored")["Stream"], json!({"Fn::GetAtt": "EventsTable.StreamArn"}));
+}
+
+#[test]
+fn the_stream_source_hears_of_new_event_items_only() {
+    let filters = event("WorkerFunction", "Stored")["FilterCriteria"]["Filters"].as_array().unwrap();
+    assert_eq!(filters.len(), 1);
+    let pattern = embedded(&filters[0]["Pattern"]);
+    let keys = json!({ schema::SK: {"S": [schema::EVENT_SK]} });
+    assert_eq!(pattern, json!({"eventName": ["INSERT"], "dynamodb": {"Keys": keys}}));
+}
+
+#[test]
+fn the_stream_source_gives_up_on_nothing() {
+    let source = event("WorkerFunction", "Stored");
+    assert_eq!(source["MaximumRetryAttempts"], json!(-1));
+    assert!(source.get("MaximumRecordAgeInSeconds").is_none());
+    assert_eq!(source["StartingPosition"], "TRIM_HORIZON");
+}
+
+#[test]
+fn the_sweeper_runs_every_minute() {
+    let schedule = event("WorkerFunction", "Sweep");
+    assert_eq!(schedule["Schedule"], "rate(1 minute)");
+    assert_eq!(text(&schedule["Input"]), SWEEP);
+}
+
+#[test]
+fn every_method_of_both_paths_reaches_ingest() {
+    let events = properties("IngestFunction")["Events"].as_object().unwrap();
+    let routes: BTreeSet<String> = events
+        .values()
+        .map(|event| {
+            format!("{} {}", text(&event["Properties"]["Method"]), text(&event["Properties"]["Path"]))
+        })
+        .collect();
+    assert_eq!(routes, set(["ANY /webhooks/{source}", "ANY /webhooks/{source}/{type}"]));
+}
+
+// Queues: nothing is lost, nothing runs twice because of a timeout.
+
+#[test]
+fn a_message_stays_hidden_for_six_worker_timeouts() {
+    let hidden = number(&properties("Queue")["VisibilityTimeout"]);
+    let timeout = number(&properties("WorkerFunction")["Timeout"]);
+    assert!(hidden >= 6 * timeout, "{hidden} s hidden, {timeout} s of work");
+}
+
+#[test]
+fn the_local_queue_behaves_like_this_one() {
+    let queue = properties("Queue");
+    assert_eq!(number(&queue["VisibilityTimeout"]), u64::from(VISIBILITY_SECONDS));
+    assert_eq!(number(&queue["RedrivePolicy"]["maxReceiveCount"]), u64::from(RECEIVES_MAX));
+}
+
+/// Seconds that the longest action may take: what `timeout_seconds` takes at most.
+const ACTION_SECONDS_MAX: u64 = 30;
+
+#[test]
+fn no_action_takes_longer_than_this_file_thinks() {
+    let config = |seconds: u64| {
+        format!("[actions.a]\nkind = \"http\"\nurl = \"https://example.com\"\ntimeout_seconds = {seconds}\n")
+    };
+    assert!(Config::parse(&config(ACTION_SECONDS_MAX)).is_ok());
+    assert!(Config::parse(&config(ACTION_SECONDS_MAX + 1)).is_err());
+}
+
+#[test]
+fn a_lease_outlasts_its_worker_and_ends_before_its_message_comes_back() {
+    let lease = u64::try_from(LEASE_MS / 1000).unwrap();
+    let timeout = number(&properties("WorkerFunction")["Timeout"]);
+    let hidden = number(&properties("Queue")["VisibilityTimeout"]);
+    assert!(
+        ACTION_SECONDS_MAX < timeout,
+        "{timeout} s leave no time for an action of {ACTION_SECONDS_MAX} s"
+    );
+    assert!(timeout < lease, "{lease} s of lease, {timeout} s of work");
+    assert!(lease < hidden, "{lease} s of lease, {hidden} s hidden");
+}
+
+#[test]
+fn ingest_is_not_stopped_while_it_waits_for_aws() {
+    // The secrets, then the table and the queue at once, then the outbox.
+    let longest = 3 * Patience::INGEST.operation;
+    assert!(Duration::from_secs(number(&properties("IngestFunction")["Timeout"])) > longest);
+}
+
+#[test]
+fn the_largest_message_is_not_too_large() {
+    let largest = number(&properties("Queue")["MaximumMessageSize"]);
+    let base64 = u64::try_from(FRAME_IN_MESSAGE_BYTES_MAX.div_ceil(3) * 4).unwrap();
+    // Source and id, and the JSON around them.
+    assert!(base64 + 8 * 1024 < largest, "{base64} of {largest}");
+}
+
+#[test]
+fn poison_goes_to_the_dead_letter_queue_but_not_before_five_crashes() {
+    let redrive = &properties("Queue")["RedrivePolicy"];
+    assert_eq!(redrive["deadLetterTargetArn"], json!({"Fn::GetAtt": "DeadLetterQueue.Arn"}));
+    assert!(number(&redrive["maxReceiveCount"]) >= 5);
+}
+
+#[test]
+fn the_dead_letter_queue_serves_the_queue_alone() {
+    let allow = &properties("DeadLetterQueue")["RedriveAllowPolicy"];
+    let name = text(&properties("Queue")["QueueName"]["Fn::Sub"]);
+    assert_eq!(allow["redrivePermission"], "byQueue");
+    let sources = allow["sourceQueueArns"].as_array().unwrap();
+    assert_eq!(sources.len(), 1);
+    assert!(text(&sources[0]["Fn::Sub"]).ends_with(&format!(":{name}")), "{} is not {name}", sources[0]);
+}
+
+#[test]
+fn dead_letters_are_kept_as_long_as_messages() {
+    let dead = number(&properties("DeadLetterQueue")["MessageRetentionPeriod"]);
+    assert!(dead >= number(&properties("Queue")["MessageRetentionPeriod"]));
+}
+
+#[test]
+fn both_queues_take_the_largest_message() {
+    for queue in ["Queue", "DeadLetterQueue"] {
+        assert_eq!(number(&properties(queue)["MaximumMessageSize"]), 1024 * 1024, "{queue}");
+    }
+}
+
+#[test]
+fn what_waits_is_encrypted() {
+    for queue in ["Queue", "DeadLetterQueue"] {
+        assert_eq!(properties(queue)["SqsManagedSseEnabled"], true, "{queue}");
+    }
+    assert_eq!(properties("EventsTable")["SSESpecification"]["SSEEnabled"], true);
+}
+
+// Table: the store's own assumptions.
+
+#[test]
+fn the_table_has_the_keys_that_the_store_writes() {
+    let table = properties("EventsTable");
+    let definition = schema::definition("any");
+    for same in ["KeySchema", "AttributeDefinitions", "BillingMode"] {
+        assert_eq!(table[same], definition[same], "{same}");
+    }
+    let (stream, local) = (&table["StreamSpecification"], &definition["StreamSpecification"]);
+    assert_eq!(stream["StreamViewType"], local["StreamViewType"]);
+    assert_eq!(local["StreamEnabled"], true, "CloudFormation enables what has a view");
+}
+
+#[test]
+fn the_table_has_no_index_and_is_paid_by_the_request() {
+    let table = properties("EventsTable");
+    assert!(table.get("GlobalSecondaryIndexes").is_none());
+    assert!(table.get("LocalSecondaryIndexes").is_none());
+    assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
+}
+
+#[test]
+fn items_expire_by_their_ttl() {
+    let expiry = &properties("EventsTable")["TimeToLiveSpecification"];
+    assert_eq!(expiry, &json!({"AttributeName": schema::TTL, "Enabled": true}));
+}
+
+#[test]
+fn the_stream_carries_keys_only() {
+    assert_eq!(properties("EventsTable")["StreamSpecification"], json!({"StreamViewType": "KEYS_ONLY"}));
+}
+
+#[test]
+fn the_table_can_be_taken_back_to_any_second() {
+    assert_eq!(
+        properties("EventsTable")["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"],
+        true
+    );
+}
+
+#[test]
+fn events_and_secrets_outlive_the_stack() {
+    for kept in ["EventsTable", "Secrets"] {
+        assert_eq!(resource(kept)["DeletionPolicy"], "Retain", "{kept}");
+        assert_eq!(resource(kept)["UpdateReplacePolicy"], "Retain", "{kept}");
+    }
+    // A fixed name that was left behind would stop the next stack.
+    assert!(properties("EventsTable").get("TableName").is_none());
+    assert!(properties("Secrets").get("Name").is_none());
+}
+
+#[test]
+fn a_deployment_never_writes_over_the_secrets() {
+    // CloudFormation writes the value when this line changes, and only then.
+    assert_eq!(properties("Secrets")["SecretString"], "{}");
+}
+
+// Functions: built and wired as the code expects.
+
+#[test]
+fn both_functions_are_given_exactly_the_variables_that_the_code_reads() {
+    for function in ["IngestFunction", "WorkerFunction"] {
+        let shared = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"].as_object().into_iter();
+        let own = properties(function)["Environment"]["Variables"].as_object().into_iter();
+        let given: BTreeSet<String> = shared.chain(own).flat_map(Map::keys).cloned().collect();
+        let read = set([env::TABLE, env::QUEUE_URL, env::SECRETS, env::PUBLIC_URL]);
+        assert_eq!(given, read, "{function}");
+    }
+}
+
+#[test]
+fn the_variables_name_the_table_the_queue_and_the_secret() {
+    let variables = &TEMPLATE["Globals"]["Function"]["Environment"]["Variables"];
+    assert_eq!(variables[env::TABLE], json!({"Ref": "EventsTable"}));
+    assert_eq!(variables[env::QUEUE_URL], json!({"Ref": "Queue"}));
+    assert_eq!(variables[env::SECRETS], json!({"Ref": "Secrets"}));
+}
+
+#[test]
+fn both_functions_are_members_of_the_workspace_built_by_cargo_lambda() {
+    for (function, binary) in [("IngestFunction", "ingest"), ("WorkerFunction", "worker")] {
+        let metadata = &resource(function)["Metadata"];
+        assert_eq!(metadata["BuildMethod"], "rust-cargolambda");
+        assert_eq!(metadata["BuildProperties"]["Binary"], binary);
+        let folder = text(&properties(function)["CodeUri"]);
+        let manifest = std::fs::read_to_string(Path::new(ROOT).join(folder).join("Cargo.toml")).unwrap();
+        assert!(manifest.contains(&format!("name = \"{binary}\"")), "{folder} is not {binary}");
+    }
+}
+
+#[test]
+fn both_functions_log_json_to_a_group_of_their_own_that_forgets() {
+    for (function, group) in [("IngestFunction", "IngestLogs"), ("WorkerFunction", "WorkerLogs")] {
+        let logging = &properties(function)["LoggingConfig"];
+        assert_eq!(logging["LogFormat"], "JSON", "{function}");
+        assert_eq!(logging["LogGroup"], json!({"Ref": group}), "{function}");
+    }
+    for group in ["ApiLogs", "IngestLogs", "WorkerLogs"] {
+        assert_eq!(properties(group)["RetentionInDays"], json!({"Ref": "LogRetentionDays"}), "{group}");
+    }
+}
+
+// Rights: one role for each function, and nothing in it that the code does not call.
+
+#[test]
+fn each_function_has_a_role_of_its_own_and_no_other_policy() {
+    for (function, role) in [("IngestFunction", "IngestRole"), ("WorkerFunction", "WorkerRole")] {
+        assert_eq!(properties(function)["Role"], json!({"Fn::GetAtt": format!("{role}.Arn")}));
+        assert!(
+            properties(function).get("Policies").is_none(),
+            "{function}: SAM ignores Policies beside Role"
+        );
+    }
+    assert!(TEMPLATE["Globals"]["Function"].get("Policies").is_none());
+    assert!(properties("IngestRole").get("ManagedPolicyArns").is_none());
+    // Nothing unless the owner of the stack adds it.
+    assert_eq!(
+        properties("WorkerRole")["ManagedPolicyArns"],
+        json!({"Fn::If": ["HasWorkerPolicies", {"Ref": "WorkerPolicyArns"}, {"Ref": "AWS::NoValue"}]})
+    );
+    assert_eq!(TEMPLATE["Parameters"]["WorkerPolicyArns"]["Default"], "");
+}
+
+#[test]
+fn rights_are_given_by_the_two_roles_alone() {
+    let givers: BTreeSet<String> = resources()
+        .iter()
+        .filter(|(_, it)| {
+            let kind = text(&it["Type"]);
+            kind.starts_with("AWS::IAM::") || kind.ends_with("Policy")
+        })
+        .map(|(name, _)| name.clone())
+        .collect();
+    assert_eq!(givers, set(["IngestRole", "WorkerRole"]));
+}
+
+#[test]
+fn every_statement_is_named_and_allows_named_actions_on_resources_of_this_template() {
+    for role in ["IngestRole", "WorkerRole"] {
+        let statements = statements(role);
+        let ids: BTreeSet<&str> = statements.iter().map(|statement| text(&statement["Sid"])).collect();
+        assert_eq!(ids.len(), statements.len(), "{role}: a Sid stands twice");
+        for statement in statements {
+            let id = text(&statement["Sid"]);
+            let fields: BTreeSet<String> = statement.as_object().unwrap().keys().cloned().collect();
+            assert_eq!(fields, set(["Action", "Effect", "Resource", "Sid"]), "{role} {id}");
+            assert_eq!(statement["Effect"], "Allow", "{role} {id}");
+            for action in each(&statement["Action"]) {
+                assert!(!text(action).contains('*'), "{role} {id}: {action}");
+            }
+            for on in each(&statement["Resource"]) {
+                let name = reference(on).unwrap_or_else(|| panic!("{role} {id}: {on} is not a reference"));
+                resource(name.split('.').next().unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn ingest_may_put_send_read_its_secrets_and_log() {
+    assert_eq!(
+        rights("IngestRole"),
+        set([
+            "dynamodb:PutItem on EventsTable.Arn",
+            "logs:CreateLogStream on IngestLogs.Arn",
+            "logs:PutLogEvents on IngestLogs.Arn",
+            "secretsmanager:GetSecretValue on Secrets",
+            "sqs:SendMessage on Queue.Arn",
+        ])
+    );
+}
+
+#[test]
+fn worker_may_keep_events_queue_them_poll_read_its_secrets_and_log() {
+    assert_eq!(
+        rights("WorkerRole"),
+        set([
+            "dynamodb:BatchGetItem on EventsTable.Arn",
+            "dynamodb:DeleteItem on EventsTable.Arn",
+            "dynamodb:DescribeStream on EventsTable.StreamArn",
+            "dynamodb:GetItem on EventsTable.Arn",
+            "dynamodb:GetRecords on EventsTable.StreamArn",
+            "dynamodb:GetShardIterator on EventsTable.StreamArn",
+            "dynamodb:ListStreams on EventsTable.StreamArn",
+            "dynamodb:PutItem on EventsTable.Arn",
+            "dynamodb:Query on EventsTable.Arn",
+            "dynamodb:UpdateItem on EventsTable.Arn",
+            "logs:CreateLogStream on WorkerLogs.Arn",
+            "logs:PutLogEvents on WorkerLogs.Arn",
+            "secretsmanager:GetSecretValue on Secrets",
+            "sqs:DeleteMessage on Queue.Arn",
+            "sqs:GetQueueAttributes on Queue.Arn",
+            "sqs:ReceiveMessage on Queue.Arn",
+            "sqs:SendMessage on Queue.Arn",
+        ])
+    );
+}
+
+// Watching it.
+
+#[test]
+fn the_access_log_has_no_query_string_header_or_body() {
+    let format = embedded(&properties("HttpApi")["AccessLogSettings"]["Format"]);
+    let logged: BTreeSet<String> =
+        format.as_object().unwrap().values().map(|variable| text(variable).to_owned()).collect();
+    assert_eq!(
+        logged,
+        set([
+            "$context.httpMethod",
+            "$context.identity.sourceIp",
+            "$context.integrationErrorMessage",
+            "$context.integrationLatency",
+            // Without the query string: «/{stage}/root/child».
+            "$context.path",
+            "$context.requestId",
+            "$context.responseLength",
+            "$context.routeKey",
+            "$context.status",
+        ])
+    );
+}
+
+#[test]
+fn refused_signatures_are_counted_and_the_count_has_an_alarm() {
+    let filter = properties("VerificationFailures");
+    assert_eq!(filter["LogGroupName"], json!({"Ref": "IngestLogs"}));
+    assert_eq!(filter["FilterPattern"], r#"{ $.fields.outcome = "signature" }"#);
+    let metric = &filter["MetricTransformations"][0];
+    let alarm = properties("VerificationFailuresAlarm");
+    assert_eq!(metric["MetricNamespace"], alarm["Namespace"]);
+    assert_eq!(metric["MetricName"], alarm["MetricName"]);
+}
+
+#[test]
+fn no_log_level_hides_the_lines_that_an_alarm_counts() {
+    assert_eq!(TEMPLATE["Parameters"]["LogLevel"]["AllowedValues"], json!(["TRACE", "DEBUG", "INFO"]));
+}
+
+#[test]
+fn every_alarm_tells_the_topic_if_there_is_one_and_says_what_to_do() {
+    let alarms: Vec<_> =
+        resources().iter().filter(|(_, it)| it["Type"] == "AWS::CloudWatch::Alarm").collect();
+    assert!(!alarms.is_empty());
+    for (name, alarm) in alarms {
+        assert_eq!(
+            alarm["Properties"]["AlarmActions"],
+            json!({"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}),
+            "{name}"
+        );
+        assert!(text(&alarm["Properties"]["AlarmDescription"]["Fn::Sub"]).len() > 40, "{name}");
+    }
+}
+
+#[test]
+fn the_dashboard_is_json() {
+    let widgets = embedded(&properties("Dashboard")["DashboardBody"]["Fn::Sub"])["widgets"].take();
+    assert!(widgets.as_array().is_some_and(|widgets| !widgets.is_empty()));
+}
+
+#[test]
+fn the_stack_says_where_everything_is() {
+    let outputs: BTreeSet<String> = TEMPLATE["Outputs"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(outputs, set(["WebhookUrl", "EventsTable", "QueueUrl", "DeadLetterQueueUrl", "SecretArn"]));
+}
