@@ -16,6 +16,7 @@ use reqwest::{
     StatusCode,
     header::{HeaderValue, RETRY_AFTER},
 };
+use tokio::task::JoinHandle;
 
 use crate::{
     egress::{Egress, was_refused},
@@ -161,11 +162,7 @@ impl Performer {
                     let known = self.functions.names().join(", ");
                     Performed::impossible(format!("no function is called `{function}` (there are: {known})"))
                 }
-                Some(run) => match run(cause.event.clone()).await {
-                    Ok(detail) => Performed::done(detail),
-                    Err(RunError::Retry(detail)) => Performed::failed(detail),
-                    Err(RunError::Dead(detail)) => Performed::impossible(detail),
-                },
+                Some(run) => called(run.clone(), cause.event.clone()).await,
             },
         };
         performed.shortened()
@@ -261,6 +258,32 @@ impl Performed {
         }
     }
 }
+
+/// Calls a function of the user's own. One that panics or never ends must not take the worker with it: that would
+/// look like a poisoned message, and the event would end in the dead-letter queue without saying why.
+async fn called(run: Arc<dyn Fn(Event) -> RunFuture + Send + Sync>, event: Event) -> Performed {
+    let mut task = AbortOnDrop(tokio::spawn(async move { run(event).await }));
+    match tokio::time::timeout(Duration::from_millis(RUN_MS_MAX), &mut task.0).await {
+        Ok(Ok(Ok(detail))) => Performed::done(detail),
+        Ok(Ok(Err(RunError::Retry(detail)))) => Performed::failed(detail),
+        Ok(Ok(Err(RunError::Dead(detail)))) => Performed::impossible(detail),
+        Ok(Err(_)) => Performed::failed("the function panicked; the log has where"),
+        Err(_) => Performed::failed(format!("the function did not end within {RUN_MS_MAX} ms")),
+    }
+}
+
+/// Ends a task with whoever waited for it.
+struct AbortOnDrop(JoinHandle<RunResult>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// How long a function of the user's own may take: as long as the slowest destination, so that what the worker
+/// reckons with (`WORK_MS_MAX`) holds for both.
+pub const RUN_MS_MAX: u64 = 30_000;
 
 /// What a destination's status means. Of the 4xx, only those that speak of time are worth another try; a 3xx
 /// is an address that has to be mended, as redirects are not followed.

@@ -1,7 +1,7 @@
 //! hookgate's adapters to AWS: the table, the queue, the secret, and what actions do to the outside.
 //!
 //! # Layout
-//! - [`env`]: the variables that a function reads; [`clients`]: SDK clients made from them
+//! - [`mod@env`]: the variables that a function reads; [`clients`]: SDK clients made from them
 //! - [`schema`]: every key and attribute of the table; [`store`]: every call that touches it
 //! - [`queue`]: sending messages; [`secrets`]: the cached secret
 //! - [`effects`]: performing what an action planned; [`egress`]: where it may connect to

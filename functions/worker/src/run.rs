@@ -1,8 +1,9 @@
 //! Functions of your own, which `kind = "run"` actions call by name. Write one below and add its line.
 //!
 //! A function gets the whole event: `event.request.body` is what was sent, byte for byte. What it returns is kept
-//! as the attempt's detail. `RunError::Retry` is tried again on the usual schedule, `RunError::Dead` is not. It may
-//! run a second time for one event if the worker dies right after it, so its effect should bear that.
+//! as the attempt's detail. `RunError::Retry` is tried again on the usual schedule, `RunError::Dead` is not; a
+//! panic, or 30 s without an end, is a failed try like the former. It may run a second time for one event if the worker
+//! dies right after it, so its effect should bear that.
 
 use hookgate_aws::effects::{Functions, RunResult};
 use hookgate_core::event::Event;

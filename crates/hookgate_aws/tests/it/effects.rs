@@ -2,12 +2,13 @@
 
 use std::{
     collections::BTreeSet,
+    future::{Ready, pending},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use hookgate_aws::{
-    effects::{Cause, Functions, Performed, Performer, RunError},
+    effects::{Cause, Functions, Performed, Performer, RunError, RunResult},
     egress::Egress,
     store::Store,
 };
@@ -487,4 +488,27 @@ async fn a_function_of_ones_own_is_called_with_the_event() {
     assert!(is_impossible(&unknown), "{unknown:?}");
     assert!(detail(&unknown).contains("`absent`") && detail(&unknown).contains("good, later"), "{unknown:?}");
     assert_eq!(seen.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_that_panics_or_never_ends_is_a_failed_try() {
+    let functions = Functions::default()
+        .with("at-once", |_| -> Ready<RunResult> { panic!("a function's own mistake") })
+        .with("later", |_| async {
+            tokio::task::yield_now().await;
+            panic!("a function's own mistake")
+        })
+        .with("endless", |_| pending());
+    let performer = Performer { functions, ..performer(&[]) };
+    let event = order("o1");
+    for (function, want) in
+        [("at-once", "panicked"), ("later", "panicked"), ("endless", "did not end within 30000 ms")]
+    {
+        let effect = Effect::Run { function: function.into() };
+        let performed = perform_for(&performer, effect, &event, START).await;
+        assert!(
+            matches!(&performed, Performed::Failed { detail, retry_after_ms: None } if detail.contains(want)),
+            "{function}: {performed:?}"
+        );
+    }
 }

@@ -1,6 +1,6 @@
 //! Actions: what can be done with an event. Planning is pure; effects are performed elsewhere.
 //!
-//! Adding an action: copy the smallest file beside this one ([`count`]), and add its `mod` line and its line in
+//! Adding an action: copy the smallest file beside this one (`count.rs`), and add its `mod` line and its line in
 //! [`KINDS`]. If it needs something of the outside that no [`Effect`] asks for yet, the effect is added too, and
 //! the compiler names the one place that performs it.
 
