@@ -93,6 +93,7 @@ impl Backend {
             store: Store::new(clients.dynamodb, TABLE),
             queue: Queue::new(clients.sqs, &self.queue_url),
             secrets: Arc::new(SecretStore::fixed(Secrets::from_json(&secrets.to_string()).unwrap())),
+            keys: Arc::new(hookgate_aws::sender_keys::SenderKeys::for_tests()),
             ambient: Ambient::system(),
         }
     }

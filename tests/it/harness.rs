@@ -231,7 +231,7 @@ impl World {
     ) -> Ready {
         let config = &self.stack.worker.config;
         let source = &config.sources[&name(source)];
-        let sample = samples::pick(&samples::all().unwrap(), source, event_type).unwrap();
+        let sample = samples::pick(&samples::all().unwrap(), source, event_type).unwrap().unwrap();
         let draw = || DRAWN.fetch_add(1, Ordering::SeqCst).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         sample.fresh(config, source, Some(secret), &self.stack.url, at, [draw(), draw()]).unwrap()
     }
@@ -497,6 +497,7 @@ impl Bench {
             store: store.clone(),
             queue: queue.clone(),
             secrets: secrets.clone(),
+            keys: Arc::new(hookgate_aws::sender_keys::SenderKeys::for_tests()),
             ambient: ambient.clone(),
         };
         let worker = Worker {

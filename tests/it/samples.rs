@@ -24,6 +24,7 @@ use data_encoding::{BASE64, BASE64URL, HEXLOWER};
 use hookgate::samples::{Sample, parse, sample_name};
 use hookgate_aws::EMBEDDED_CONFIG;
 use hookgate_core::{
+    Fetched,
     config::{Config, Source},
     event::Event,
     gate::{Admission, admit},
@@ -31,9 +32,12 @@ use hookgate_core::{
     lifecycle::{AttemptOutcome, Status},
     outcome::{Answer, Refusal},
     request::Request,
+    scheme::KeyEncoding,
     secret::{Secret, Secrets},
     time::EpochMillis,
+    verify::SecretShape,
 };
+use md5::Md5;
 use reqwest::Url;
 use serde::Serialize;
 use serde_json::Value;
@@ -104,7 +108,8 @@ fn secrets(source: &Source, values: &[String]) -> Secrets {
 /// A secret that the sample was not signed with.
 fn other_secret(source: &Source) -> String {
     let key = BASE64.encode(b"another secret altogether");
-    if source.verifier.wants_base64() { format!("whsec_{key}") } else { key }
+    let whsec = source.verifier.secret_shape() == SecretShape::Text(KeyEncoding::Whsec);
+    if whsec { format!("whsec_{key}") } else { key }
 }
 
 enum Admitted {
@@ -113,9 +118,10 @@ enum Admitted {
 }
 
 fn admitted(source: &Source, secrets: &Secrets, request: &Request, what: &str) -> Admitted {
-    match admit(source, secrets, request, request.received_at) {
+    match admit(source, secrets, &Fetched::default(), request, request.received_at) {
         Admission::Event(event) => Admitted::Event(event),
         Admission::Answer(answer) => Admitted::Answer(answer),
+        Admission::Visit { url } => panic!("{what} asks for a visit to {url}"),
         Admission::Refused(reason) => panic!("{what} is refused: {reason}"),
     }
 }
@@ -435,7 +441,7 @@ fn batch(sample: &Sample, message: &str) -> SqsBatch {
                 message_group_id: sample.source.clone(),
             },
             message_attributes: BTreeMap::new(),
-            md5_of_body: format!("{:x}", md5::compute(message)),
+            md5_of_body: HEXLOWER.encode(&Md5::digest(message)),
             event_source: "aws:sqs",
             event_source_arn: format!("arn:aws:sqs:{REGION}:{ACCOUNT}:hookgate-events"),
             aws_region: REGION,
@@ -627,11 +633,12 @@ fn another_secret_or_another_body_is_refused() {
         let refused = |request: &Request, secret: &[String], what: &str| match admit(
             source,
             &secrets(source, secret),
+            &Fetched::default(),
             request,
             request.received_at,
         ) {
             Admission::Refused(reason) => assert_eq!(reason.refusal(), Refusal::Signature, "{what}"),
-            Admission::Event(_) | Admission::Answer(_) => panic!("{what} is taken"),
+            Admission::Event(_) | Admission::Answer(_) | Admission::Visit { .. } => panic!("{what} is taken"),
         };
         let request = sample.request().unwrap();
         refused(&request, &[other_secret(source)], &what);

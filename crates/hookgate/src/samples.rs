@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use data_encoding::{BASE64, HEXLOWER};
 use hookgate_core::{
+    catalogue::{Places, Provider},
     config::{Config, Source},
     request::Request,
+    sample::sample,
     secret::Secret,
     sign::sign,
     time::EpochMillis,
@@ -95,26 +97,22 @@ pub fn parse(name: &str, text: &str) -> anyhow::Result<Sample> {
     Ok(Sample { name: name.to_owned(), ..sample })
 }
 
-/// Picks the sample for `send SOURCE [TYPE]`: of that source, else of its provider.
+/// Picks the sample for `send SOURCE [TYPE]`: of that source, else of its provider; `None` when neither has any.
 ///
 /// # Errors
-/// When there is none; the message lists what there is.
-pub fn pick(samples: &[Sample], source: &Source, wanted: Option<&str>) -> anyhow::Result<Sample> {
+/// When there are some, and none of that type; the message lists what there is.
+pub fn pick(samples: &[Sample], source: &Source, wanted: Option<&str>) -> anyhow::Result<Option<Sample>> {
     let of = |name: &str| samples.iter().filter(|sample| sample.source == name).collect::<Vec<_>>();
     let mut candidates = of(source.name.as_str());
     if candidates.is_empty() {
-        candidates = of(source.provider.slug);
+        candidates = of(&source.provider.slug);
     }
-    let Some(wanted) = wanted else {
-        return candidates.first().map(|sample| (*sample).clone()).ok_or_else(|| {
-            anyhow!(
-                "there is no sample for {0}; put one into {FOLDER}/{0}/NAME.json, in the shape of the others",
-                source.name
-            )
-        });
-    };
+    if candidates.is_empty() {
+        return Ok(None);
+    }
+    let Some(wanted) = wanted else { return Ok(candidates.first().map(|sample| (*sample).clone())) };
     match candidates.iter().find(|sample| sample.event_type == wanted || sample.name == wanted) {
-        Some(sample) => Ok((*sample).clone()),
+        Some(sample) => Ok(Some((*sample).clone())),
         None => {
             let there: Vec<&str> = candidates.iter().map(|sample| sample.event_type.as_str()).collect();
             bail!("there is no sample of type {wanted} for {}; there are: {}", source.name, there.join(", "))
@@ -131,6 +129,36 @@ pub struct Ready {
     pub path: String,
     /// The event id that it was given; `None` where the provider has none.
     pub id: Option<String>,
+}
+
+/// A delivery that the catalogue makes up, for a source without samples.
+///
+/// # Errors
+/// When only the provider itself can sign.
+pub fn made_up(
+    config: &Config,
+    source: &Source,
+    secret: Option<&Secret>,
+    base: &str,
+    now: EpochMillis,
+    random: [u64; 2],
+    event_type: &str,
+) -> anyhow::Result<Ready> {
+    let event =
+        Places { id: source.id.clone(), event_type: source.event_type.clone(), time: source.time.clone() };
+    let provider = Provider { event, ..source.provider.clone() };
+    let path = format!("/webhooks/{}", source.name);
+    let url = format!("{}{path}", config.public_url.as_deref().unwrap_or(base));
+    let id = format!("test_{:016x}{:016x}", random[0], random[1]);
+    let request =
+        sample(&provider, &source.verifier, secret, &url, now, &id, event_type).with_context(|| {
+            format!(
+                "making a delivery of {} (put a real one into {FOLDER}/{}/NAME.json)",
+                provider.name, source.name
+            )
+        })?;
+    let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
+    Ok(Ready { path: format!("{path}{query}"), request, id: None })
 }
 
 impl Sample {
@@ -236,15 +264,7 @@ impl Sample {
         request.url = format!("{base}{}", address(&request.query));
         if let Some(secret) = secret {
             let message_id = new.clone().unwrap_or_else(|| format!("msg_{digits}"));
-            let signature = sign(&source.verifier, &request, secret, now, &message_id)?;
-            for (name, value) in signature.headers {
-                request
-                    .headers
-                    .insert(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_str(&value)?);
-            }
-            for (name, value) in signature.query {
-                request.query = set_if_there(&request.query, &name, &value);
-            }
+            sign(&source.verifier, &request.clone(), secret, now, &message_id)?.apply(&mut request);
         }
         let path = address(&request.query);
         Ok(Ready { request, path, id: self.id.as_ref().map(|id| change(id)) })

@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`mod@env`]: the variables that a function reads; [`clients`]: SDK clients made from them
 //! - [`schema`]: every key and attribute of the table; [`store`]: every call that touches it
-//! - [`queue`]: sending messages; [`secrets`]: the cached secret
+//! - [`queue`]: sending messages; [`secrets`]: the cached secret; [`sender_keys`]: the cached public keys of senders
 //! - [`effects`]: performing what an action planned; [`egress`]: where it may connect to
 //! - [`ambient`]: the clock and the dice, which everything else is given; [`log`]: the functions' logs
 //!
@@ -18,6 +18,7 @@ pub mod log;
 pub mod queue;
 pub mod schema;
 pub mod secrets;
+pub mod sender_keys;
 pub mod store;
 
 /// The configuration that is built into the functions, checked by this crate's build script.

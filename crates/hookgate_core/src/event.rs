@@ -65,16 +65,10 @@ pub enum EventError {
     #[error(transparent)]
     Body(#[from] BodyError),
     /// A body that the source's provider never sends.
-    #[error("the source takes JSON and forms, not `{media_type}`")]
+    #[error("the source takes JSON, forms and XML, not `{media_type}`")]
     Unsupported {
         /// As sent.
         media_type: String,
-    },
-    /// A compressed body.
-    #[error("the body is encoded as `{encoding}`, which this source does not take")]
-    Compressed {
-        /// As sent.
-        encoding: String,
     },
     /// A required field is missing.
     #[error("the required field {place} is missing")]
@@ -102,11 +96,16 @@ impl Event {
             .find(request, Some(&view))
             .or_else(|| request.path_type.clone())
             .map_or_else(|| UNKNOWN_TYPE.to_owned(), |text| clean_type(&text));
-        let id = source
-            .id
-            .find(request, Some(&view))
-            .and_then(|id| EventId::from_provider(&id))
-            .unwrap_or_else(|| EventId::from_hash(&[event_type.as_bytes(), &request.body]));
+        let id =
+            source.id.find(request, Some(&view)).and_then(|id| EventId::from_provider(&id)).unwrap_or_else(
+                || {
+                    let received_at = request.received_at.as_millis().to_be_bytes();
+                    match source.identical_bodies_differ {
+                        true => EventId::from_hash(&[event_type.as_bytes(), &request.body, &received_at]),
+                        false => EventId::from_hash(&[event_type.as_bytes(), &request.body]),
+                    }
+                },
+            );
         let occurred_at = source.time.find(request, Some(&view)).and_then(|text| EpochMillis::parse(&text));
         let mut request = request.clone();
         keep_what_may_be_kept(&mut request, &source.token_places);
@@ -148,17 +147,11 @@ pub fn view_for(source: &Source, request: &Request) -> Result<View, EventError> 
     let media_type = request.media_type();
     if source.any_body {
         // Whatever it is, it is kept; it is looked into only if that works.
-        return Ok(body::parse(&media_type, &request.body, "")
-            .or_else(|_| body::parse("application/octet-stream", &request.body, ""))?);
+        return Ok(body::view(request, "").unwrap_or_else(|_| body::opaque_view(&request.body)));
     }
-    if let Some(encoding) = request.header("content-encoding")
-        && !encoding.eq_ignore_ascii_case("identity")
-    {
-        return Err(EventError::Compressed { encoding });
-    }
-    let view = body::parse(&media_type, &request.body, source.json_field)?;
+    let view = body::view(request, &source.json_field)?;
     match view.format {
-        body::Format::Json | body::Format::Form => Ok(view),
+        body::Format::Json | body::Format::Form | body::Format::Xml | body::Format::Jws => Ok(view),
         body::Format::Empty => Err(BodyError::Json { line: 1, column: 0 }.into()),
         body::Format::Text | body::Format::Binary => Err(EventError::Unsupported { media_type }),
     }
@@ -340,13 +333,13 @@ mod tests {
         assert_eq!(missing, EventError::FieldMissing { place: "json:/must".into() });
         assert!(matches!(refused(&|r| r.body = b"{".to_vec()), EventError::Body(_)));
         assert!(matches!(refused(&|r| r.body.clear()), EventError::Body(_)));
-        let gzip = refused(&|r| testing::set_header(r, "content-encoding", "gzip"));
-        assert_eq!(gzip, EventError::Compressed { encoding: "gzip".into() });
-        let xml = refused(&|r| {
-            testing::set_header(r, "content-type", "text/xml");
-            r.body = b"<a/>".to_vec();
+        let packed = refused(&|r| testing::set_header(r, "content-encoding", "gzip"));
+        assert_eq!(packed, EventError::Body(BodyError::Packed));
+        let text = refused(&|r| {
+            testing::set_header(r, "content-type", "text/csv");
+            r.body = b"a;b".to_vec();
         });
-        assert_eq!(xml, EventError::Unsupported { media_type: "text/xml".into() });
+        assert_eq!(text, EventError::Unsupported { media_type: "text/csv".into() });
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! Admission: what ingest decides before it talks to anything. One function holds the order of work:
-//! size → signature over the raw bytes → timestamp window → handshake → parse → required fields.
+//! size → handshake → signature over the raw bytes → timestamp window → parse → required fields.
 
 use http::Method;
 use serde_json::json;
 use thiserror::Error;
 
 use crate::{
-    body,
-    config::{Answering, Source},
+    Fetched,
+    body::BodyError,
+    catalogue::Answering,
+    config::Source,
     event::{Event, EventError},
+    handshake::{Reply, Step},
     outcome::{Answer, Refusal},
-    providers::Handshake,
     request::Request,
     secret::Secrets,
     time::EpochMillis,
@@ -24,6 +26,11 @@ pub enum Admission {
     Event(Box<Event>),
     /// An answer that concerns no event.
     Answer(Answer),
+    /// A handshake that is done by visiting an address of the sender's, and answered with 200 after that.
+    Visit {
+        /// The address.
+        url: String,
+    },
     /// A refusal, with its reason for the operator.
     Refused(Reason),
 }
@@ -48,6 +55,9 @@ pub enum Reason {
     /// Not verified.
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    /// A handshake that asks for what is not given to strangers.
+    #[error("a handshake with a challenge of another shape than the provider's, or a token that is not ours")]
+    Handshake,
     /// Verified, but no event.
     #[error(transparent)]
     Event(#[from] EventError),
@@ -59,8 +69,10 @@ impl Reason {
         match self {
             Self::Method { .. } => Refusal::Method,
             Self::TooLarge { .. } => Refusal::TooLarge,
-            Self::Verify(error) => error.refusal(),
-            Self::Event(EventError::Unsupported { .. } | EventError::Compressed { .. }) => {
+            // Our own fault is never a 4xx: several providers drop the event on one.
+            Self::Verify(error) if error.is_ours() => Refusal::Unavailable,
+            Self::Verify(_) | Self::Handshake => Refusal::Signature,
+            Self::Event(EventError::Unsupported { .. } | EventError::Body(BodyError::Encoded { .. })) => {
                 Refusal::Unsupported
             }
             Self::Event(EventError::Body(_) | EventError::FieldMissing { .. }) => Refusal::Malformed,
@@ -68,9 +80,15 @@ impl Reason {
     }
 }
 
-/// Decides about a request to `source`, as of `now`.
-pub fn admit(source: &Source, secrets: &Secrets, request: &Request, now: EpochMillis) -> Admission {
-    match try_admit(source, secrets, request, now) {
+/// Decides about a request to `source`, as of `now`, with the sender's keys that were fetched so far.
+pub fn admit(
+    source: &Source,
+    secrets: &Secrets,
+    fetched: &Fetched,
+    request: &Request,
+    now: EpochMillis,
+) -> Admission {
+    match try_admit(source, secrets, fetched, request, now) {
         Ok(admission) => admission,
         Err(reason) => Admission::Refused(reason),
     }
@@ -79,41 +97,50 @@ pub fn admit(source: &Source, secrets: &Secrets, request: &Request, now: EpochMi
 fn try_admit(
     source: &Source,
     secrets: &Secrets,
+    fetched: &Fetched,
     request: &Request,
     now: EpochMillis,
 ) -> Result<Admission, Reason> {
-    if request.method != Method::POST {
+    if request.method != Method::POST && !source.handshake.methods().contains(&request.method) {
         return Err(Reason::Method { method: request.method.to_string() });
     }
     if request.body.len() > source.body_bytes_max {
         return Err(Reason::TooLarge { bytes: request.body.len(), bytes_max: source.body_bytes_max });
     }
     let active = secrets.active(&source.secret);
-    let verified = source.verifier.verify(request, &active, now)?;
-    if let Some(answer) = handshake(source.handshake, request) {
-        return Ok(Admission::Answer(answer));
+    if let Some(admission) = handshake(source.handshake.before(request, &active))? {
+        return Ok(admission);
+    }
+    if request.method != Method::POST {
+        return Err(Reason::Method { method: request.method.to_string() });
+    }
+    let verified = source.verifier.verify_fetched(request, &active, fetched, now)?;
+    if let Some(admission) = handshake(source.handshake.after(request, &active))? {
+        return Ok(admission);
     }
     let (event, _) = Event::new(source, &verified)?;
     Ok(Admission::Event(Box::new(event)))
 }
 
-/// Answers a handshake; only ever called with a verified request, so it signs and echoes for nobody else.
-fn handshake(handshake: Handshake, request: &Request) -> Option<Answer> {
-    match handshake {
-        Handshake::None => None,
-        Handshake::Echo { when, is, echo } => {
-            let view = body::view(request, "").ok()?;
-            if view.value.pointer(when)?.as_str()? != is {
-                return None;
-            }
-            let challenge = view.value.pointer(echo)?.as_str()?;
-            Some(Answer::ok("text/plain", challenge))
-        }
+fn handshake(step: Step) -> Result<Option<Admission>, Reason> {
+    match step {
+        Step::NotOne => Ok(None),
+        Step::Answer(reply) => Ok(Some(Admission::Answer(answer(reply)))),
+        Step::Visit { url } => Ok(Some(Admission::Visit { url })),
+        Step::Keep => Ok(None),
+        Step::Refuse => Err(Reason::Handshake),
     }
 }
 
+fn answer(reply: Reply) -> Answer {
+    let mut answer = Answer::ok(reply.content_type, reply.body);
+    answer.status = http::StatusCode::from_u16(reply.status).unwrap_or(http::StatusCode::OK);
+    answer.headers.extend(reply.headers);
+    answer
+}
+
 /// The answer to an accepted event.
-pub fn acknowledge(answering: Answering, event: &Event, duplicate: bool, request_id: &str) -> Answer {
+pub fn acknowledge(answering: &Answering, event: &Event, duplicate: bool, request_id: &str) -> Answer {
     match answering {
         Answering::Document => {
             let status = if duplicate { "duplicate" } else { "accepted" };
@@ -121,8 +148,8 @@ pub fn acknowledge(answering: Answering, event: &Event, duplicate: bool, request
             Answer::ok("application/json", body.to_string())
         }
         Answering::Fixed { status, content_type, body } => {
-            let mut answer = Answer::ok(content_type, body);
-            answer.status = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::OK);
+            let mut answer = Answer::ok(content_type, body.as_str());
+            answer.status = http::StatusCode::from_u16(*status).unwrap_or(http::StatusCode::OK);
             answer
         }
     }
@@ -154,13 +181,10 @@ mod tests {
     fn slack(config: &Config, body: &[u8], secret: &str) -> Admission {
         let source = &config.sources[&Name::parse("slack").unwrap()];
         let mut request = testing::request(body);
-        let signature =
-            crate::sign::sign(&source.verifier, &request, &Secret::from(secret), request.received_at, "")
-                .unwrap();
-        for (name, value) in signature.headers {
-            testing::set_header(&mut request, &name, &value);
-        }
-        admit(source, &secrets(), &request, request.received_at)
+        crate::sign::sign(&source.verifier, &request.clone(), &Secret::from(secret), request.received_at, "")
+            .unwrap()
+            .apply(&mut request);
+        admit(source, &secrets(), &Fetched::default(), &request, request.received_at)
     }
 
     #[test]
@@ -181,11 +205,16 @@ mod tests {
     fn size_and_method_come_first() {
         let config = Config::parse(CONFIG).unwrap();
         let source = &config.sources[&Name::parse("small").unwrap()];
-        let refusal =
-            |request: &Request| match admit(source, &Secrets::default(), request, request.received_at) {
-                Admission::Refused(reason) => Some(reason.refusal()),
-                Admission::Event(_) | Admission::Answer(_) => None,
-            };
+        let refusal = |request: &Request| match admit(
+            source,
+            &Secrets::default(),
+            &Fetched::default(),
+            request,
+            request.received_at,
+        ) {
+            Admission::Refused(reason) => Some(reason.refusal()),
+            Admission::Event(_) | Admission::Answer(_) | Admission::Visit { .. } => None,
+        };
         assert_eq!(refusal(&testing::request(b"0123456789")), None);
         assert_eq!(refusal(&testing::request(b"0123456789a")), Some(Refusal::TooLarge));
         for method in [Method::GET, Method::PUT, Method::DELETE, Method::HEAD] {
@@ -198,9 +227,9 @@ mod tests {
         let config = Config::parse(CONFIG).unwrap();
         let (event, _) = testing::event(&config, "small", b"x");
         let source = &config.sources[&event.source];
-        let answer = acknowledge(source.answer, &event, false, "r");
+        let answer = acknowledge(&source.answer, &event, false, "r");
         assert_eq!((answer.status.as_u16(), answer.body.as_str()), (202, "ok"));
-        let answer = acknowledge(Answering::Document, &event, true, "r");
+        let answer = acknowledge(&Answering::Document, &event, true, "r");
         assert!(answer.body.contains(r#""status":"duplicate""#) && answer.body.contains(event.id.as_str()));
     }
 
@@ -212,7 +241,7 @@ mod tests {
                 let mut request = testing::request(&body);
                 testing::set_header(&mut request, "content-type", &media);
                 request.query.clone_from(&query);
-                let admission = admit(source, &secrets(), &request, request.received_at);
+                let admission = admit(source, &secrets(), &Fetched::default(), &request, request.received_at);
                 let verified = matches!(admission, Admission::Event(_) | Admission::Answer(_));
                 prop_assert!(!verified || source.verifier.is_none());
             }

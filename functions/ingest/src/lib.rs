@@ -12,6 +12,7 @@ use hookgate_aws::{
     env::Settings,
     queue::Queue,
     secrets::SecretStore,
+    sender_keys::{SenderKeys, SenderKeysError},
     store::{Due, Store},
 };
 use hookgate_core::{
@@ -23,6 +24,7 @@ use hookgate_core::{
     lifecycle::{Next, Put, Sent, decide},
     outcome::{Answer, Refusal},
     request::{Request, route},
+    secret::Secrets,
     time::EpochMillis,
     verify::VerifyError,
 };
@@ -45,6 +47,8 @@ pub struct Ingest {
     pub queue: Queue,
     /// The secrets.
     pub secrets: Arc<SecretStore>,
+    /// The senders' public keys.
+    pub keys: Arc<SenderKeys>,
     /// Clock and dice.
     pub ambient: Ambient,
 }
@@ -62,6 +66,7 @@ impl Ingest {
             queue: Queue::new(clients.sqs, settings.queue_url),
             secrets: Arc::new(SecretStore::new(&settings.secrets, &clients.secrets_manager)),
             config: Arc::new(settings.config),
+            keys: Arc::new(SenderKeys::default()),
             ambient: Ambient::system(),
         })
     }
@@ -109,13 +114,18 @@ impl Ingest {
             Ok(secrets) => secrets,
             Err(error) => return line.failed(&error),
         };
-        let mut admission = gate::admit(source, &secrets, &request, received_at);
-        if let Admission::Refused(Reason::Verify(VerifyError::SignatureMismatch | VerifyError::SecretMissing)) =
-            admission
+        let mut admission = self.admit(source, &secrets, &request, received_at).await;
+        if let Ok(Admission::Refused(Reason::Verify(
+            VerifyError::SignatureMismatch | VerifyError::SecretMissing,
+        ))) = admission
             && let Some(secrets) = self.secrets.after_failure(now).await
         {
-            admission = gate::admit(source, &secrets, &request, received_at);
+            admission = self.admit(source, &secrets, &request, received_at).await;
         }
+        let admission = match admission {
+            Ok(admission) => admission,
+            Err(error) => return line.failed(&error),
+        };
         match admission {
             Admission::Answer(answer) => {
                 line.info("handshake", None);
@@ -125,8 +135,40 @@ impl Ingest {
                 Refusal::Unavailable => line.failed(&reason),
                 refusal => line.refused(refusal, &reason),
             },
-            Admission::Event(event) => self.keep(source, &event, &line).await,
+            Admission::Visit { url } => match self.keys.visit(&url, now).await {
+                Ok(()) => {
+                    line.info("handshake", None);
+                    Answer::ok("", "")
+                }
+                Err(error) => line.failed(&error),
+            },
+            Admission::Event(event) => {
+                let mut answer = self.keep(source, &event, &line).await;
+                if answer.status.is_success() {
+                    answer.headers.extend(source.handshake.stamp(&request));
+                }
+                answer
+            }
         }
+    }
+
+    /// The gate's decision, with the sender's key fetched if it needs one.
+    async fn admit(
+        &self,
+        source: &Source,
+        secrets: &Secrets,
+        request: &Request,
+        received_at: EpochMillis,
+    ) -> Result<Admission, SenderKeysError> {
+        let now = self.ambient.now();
+        let active = secrets.active(&source.secret);
+        let known = self.keys.known(&source.verifier, request, &active, now).await;
+        let admission = gate::admit(source, secrets, &known, request, received_at);
+        let Admission::Refused(Reason::Verify(VerifyError::KeyNeeded { url })) = &admission else {
+            return Ok(admission);
+        };
+        let known = self.keys.fetch(url, now).await?;
+        Ok(gate::admit(source, secrets, &known, request, received_at))
     }
 
     /// The source at the call's path and the request to it; `None` in place of the request when it can't be read.
@@ -189,7 +231,7 @@ impl Ingest {
             Next::Unavailable => return line.failed(&"neither the table nor the queue took the event"),
         };
         line.info(if duplicate { "duplicate" } else { "accepted" }, Some(event));
-        gate::acknowledge(source.answer, event, duplicate, line.request_id)
+        gate::acknowledge(&source.answer, event, duplicate, line.request_id)
     }
 
     async fn put(&self, source: &Source, event: &Event, frame: &[u8]) -> Put {

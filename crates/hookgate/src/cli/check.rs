@@ -32,12 +32,7 @@ impl Check {
             .values()
             .map(|source| {
                 let url = format!("/webhooks/{}", source.name);
-                vec![
-                    source.name.to_string(),
-                    source.provider.slug.to_owned(),
-                    url,
-                    source.verifier.describe(),
-                ]
+                vec![source.name.to_string(), source.provider.slug.clone(), url, source.verifier.describe()]
             })
             .collect();
         show::table(&["SOURCE", "PROVIDER", "URL", "VERIFIED BY"], &sources);

@@ -17,6 +17,7 @@ mod inbox;
 mod providers;
 mod records;
 mod send;
+mod verify;
 
 /// A webhook gateway for your own AWS account, and all of it on one machine.
 #[derive(Debug, Parser)]
@@ -47,6 +48,8 @@ enum Command {
     Check(check::Check),
     /// List the senders that hookgate knows
     Providers(providers::Providers),
+    /// Say why a request is verified, or which step fails and the likely cause
+    Verify(verify::Verify),
     /// Print the variables with which the real functions, cargo-lambda and the AWS CLI run against the local stack
     Env(env::Env),
 }
@@ -93,6 +96,7 @@ pub fn run() -> ExitCode {
             Command::Inbox(command) => command.run(),
             Command::Check(command) => command.run(),
             Command::Providers(command) => command.run(),
+            Command::Verify(command) => command.run().await,
             Command::Env(command) => command.run(),
         }
     });

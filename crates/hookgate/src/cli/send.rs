@@ -11,7 +11,9 @@ use futures::{StreamExt, stream};
 use hookgate_aws::ambient::Ambient;
 use hookgate_core::{
     config::{Config, Source},
+    sample::SAMPLE_TYPE,
     secret::{Secret, Secrets},
+    sign::test_secret,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Client;
@@ -74,7 +76,11 @@ impl Send {
         let gateway = self.gateway()?;
         let ambient = Ambient::system();
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
-        let sender = Sender { config: &config, source, sample, secret, gateway, ambient, client };
+        let event_type = match &sample {
+            Some(sample) => sample.event_type.clone(),
+            None => self.event_type.clone().unwrap_or_else(|| SAMPLE_TYPE.to_owned()),
+        };
+        let sender = Sender { config: &config, source, sample, event_type, secret, gateway, ambient, client };
         if self.count == 1 { self.one(&sender).await } else { self.many(&sender).await }
     }
 
@@ -83,12 +89,9 @@ impl Send {
             return Ok(None);
         }
         if self.bad_signature {
-            let wrong = if source.verifier.wants_base64() {
-                "whsec_bm90IHRoZSBzZWNyZXQgYXQgYWxs"
-            } else {
-                "not-the-secret"
-            };
-            return Ok(Some(Secret::from(wrong)));
+            let mut random = [0; 32];
+            getrandom::fill(&mut random).map_err(|e| anyhow!("the system has no randomness: {e}"))?;
+            return Ok(test_secret(&source.verifier, &random)?);
         }
         let file = self.data.folder().secrets();
         let text = std::fs::read_to_string(&file).with_context(|| {
@@ -96,6 +99,9 @@ impl Send {
         })?;
         let secrets = Secrets::from_json(&text)?;
         let secret = secrets.newest(&source.secret).cloned();
+        if secret.is_none() && !source.verifier.needs_secret() {
+            return Ok(None);
+        }
         secret
             .map(Some)
             .ok_or_else(|| anyhow!("there is no secret called {} in {}", source.secret, file.display()))
@@ -224,7 +230,8 @@ fn quoted(word: &str) -> String {
 struct Sender<'a> {
     config: &'a Config,
     source: &'a Source,
-    sample: Sample,
+    sample: Option<Sample>,
+    event_type: String,
     secret: Option<Secret>,
     gateway: String,
     ambient: Ambient,
@@ -241,14 +248,19 @@ struct Answer {
 impl Sender<'_> {
     fn make(&self) -> anyhow::Result<Ready> {
         let random = [self.ambient.random(), self.ambient.random()];
-        self.sample.fresh(
-            self.config,
-            self.source,
-            self.secret.as_ref(),
-            &self.gateway,
-            self.ambient.now(),
-            random,
-        )
+        let (now, secret) = (self.ambient.now(), self.secret.as_ref());
+        match &self.sample {
+            Some(sample) => sample.fresh(self.config, self.source, secret, &self.gateway, now, random),
+            None => samples::made_up(
+                self.config,
+                self.source,
+                secret,
+                &self.gateway,
+                now,
+                random,
+                &self.event_type,
+            ),
+        }
     }
 
     async fn post(&self, ready: &Ready) -> anyhow::Result<Answer> {
@@ -285,7 +297,7 @@ impl Answer {
         let word =
             word.unwrap_or_else(|| if self.accepted() { "accepted".to_owned() } else { String::new() });
         let id = said("event_id").or_else(|| self.id.clone()).unwrap_or_default();
-        let mut what = format!("{} {}", sender.source.name, sender.sample.event_type);
+        let mut what = format!("{} {}", sender.source.name, sender.event_type);
         if !id.is_empty() {
             what = format!("{what} {id}");
         }
@@ -295,7 +307,7 @@ impl Answer {
     fn json(&self, sender: &Sender<'_>) -> Value {
         serde_json::json!({
             "source": sender.source.name,
-            "type": sender.sample.event_type,
+            "type": sender.event_type,
             "id": self.id,
             "status": self.status,
             "body": self.body,

@@ -13,6 +13,7 @@ use hookgate_aws::{
     queue::Queue,
     schema,
     secrets::SecretStore,
+    sender_keys::SenderKeys,
     store::Store,
 };
 use hookgate_core::{config::Config, time::EpochMillis};
@@ -120,6 +121,7 @@ impl Stack {
             store: Store::new(for_ingest.dynamodb, TABLE),
             queue: Queue::new(for_ingest.sqs, &queue_url),
             secrets: Arc::new(SecretStore::new(&from, &for_ingest.secrets_manager)),
+            keys: Arc::new(SenderKeys::for_tests()),
             ambient: ambient.clone(),
         });
         let for_worker = clients(Patience::WORKER);

@@ -4,8 +4,8 @@
 use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 
 use anyhow::{Context, anyhow};
-use data_encoding::{BASE64, HEXLOWER};
-use hookgate_core::config::Config;
+use data_encoding::BASE64;
+use hookgate_core::{config::Config, sign::test_secret};
 use serde_json::{Map, Value};
 
 /// A secret that was made.
@@ -27,7 +27,7 @@ pub enum Wanted {
 }
 
 /// Bytes of a generated secret. Standard Webhooks asks for 24 to 64.
-const SECRET_BYTES: usize = 24;
+const SECRET_BYTES: usize = 32;
 
 /// Sees to it that `file` has every secret that `config` needs. Those that are there stay, but addresses of the
 /// inbox follow the gateway's port.
@@ -57,7 +57,10 @@ pub(crate) fn complete(file: &Path, config: &Config, url: &str) -> anyhow::Resul
             None => {
                 let value = match if is_address { Wanted::Address } else { Wanted::Key } {
                     Wanted::Address => Value::String(inbox),
-                    Wanted::Key => Value::Array(vec![key(&name, config)?.into()]),
+                    Wanted::Key => match key(&name, config)? {
+                        Some(secret) => Value::Array(vec![secret]),
+                        None => continue,
+                    },
                 };
                 secrets.insert(name.clone(), value);
                 generated.push(Generated { name, wanted_by });
@@ -77,13 +80,16 @@ fn is_inbox(address: &str, name: &str) -> bool {
         .is_some_and(|(port, path)| port.parse::<u16>().is_ok() && path == format!("inbox/{name}"))
 }
 
-fn key(name: &str, config: &Config) -> anyhow::Result<String> {
+/// A secret of the form that its user asks for; `None` where only the sender has one.
+fn key(name: &str, config: &Config) -> anyhow::Result<Option<Value>> {
     let mut bytes = [0; SECRET_BYTES];
     getrandom::fill(&mut bytes).map_err(|e| anyhow!("the system has no randomness: {e}"))?;
-    let source = config.sources.values().find(|source| source.secret == name);
-    // What signs in the manner of Standard Webhooks needs base64, and `whsec_` says so; a token stands in URLs.
-    let plain = source.is_some_and(|source| !source.verifier.wants_base64());
-    Ok(if plain { HEXLOWER.encode(&bytes) } else { format!("whsec_{}", BASE64.encode(&bytes)) })
+    let Some(source) = config.sources.values().find(|source| source.secret == name) else {
+        // What an action signs with: Standard Webhooks needs base64, and `whsec_` says so.
+        return Ok(Some(format!("whsec_{}", BASE64.encode(&bytes)).into()));
+    };
+    let secret = test_secret(&source.verifier, &bytes).ok().flatten();
+    Ok(secret.map(serde_json::to_value).transpose()?)
 }
 
 /// Writes the file so that it is whole or not there, and readable by its owner only.

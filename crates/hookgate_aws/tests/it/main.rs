@@ -7,4 +7,5 @@ mod effects;
 mod harness;
 mod queue;
 mod secrets;
+mod sender_keys;
 mod store;

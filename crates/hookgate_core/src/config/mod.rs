@@ -5,15 +5,13 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use serde::Deserialize;
-
 use crate::{
     actions::{Action, Kind},
+    catalogue::{Answering, Provider},
+    handshake::Handshake,
     ids::Name,
     place::{Locator, Place},
-    providers::{Handshake, Provider},
     routing::RouteRule,
-    text::intern,
     verify::Verifier,
 };
 
@@ -41,7 +39,7 @@ pub struct Source {
     /// Its name, which is the last part of its URL.
     pub name: Name,
     /// The entry of the catalogue.
-    pub provider: &'static Provider,
+    pub provider: Provider,
     /// How its requests are verified.
     pub verifier: Verifier,
     /// The name of its secrets.
@@ -57,9 +55,11 @@ pub struct Source {
     /// What has to be there.
     pub required: Vec<Locator>,
     /// The form field in which there is JSON.
-    pub json_field: &'static str,
+    pub json_field: String,
     /// Whether any body will do.
     pub any_body: bool,
+    /// Whether two of its events may be the same to the last byte.
+    pub identical_bodies_differ: bool,
     /// What the sender hears.
     pub answer: Answering,
     /// What is no event.
@@ -77,66 +77,6 @@ pub struct ConfiguredAction {
     pub kind: &'static Kind,
     /// What it does.
     pub action: Box<dyn Action>,
-}
-
-/// What a sender hears when its event was accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answering {
-    /// 200 and a small JSON document with the event's id.
-    Document,
-    /// Always the same.
-    Fixed {
-        /// The status, 200 to 299.
-        status: u16,
-        /// The body's type; empty for no body.
-        content_type: &'static str,
-        /// The body.
-        body: &'static str,
-    },
-}
-
-impl Answering {
-    /// What most providers are content with.
-    pub const DEFAULT: Self = Self::Document;
-    /// 200 without a body.
-    pub const EMPTY: Self = Self::Fixed { status: 200, content_type: "", body: "" };
-
-    /// 200 with a body.
-    pub const fn ok(content_type: &'static str, body: &'static str) -> Self {
-        Self::Fixed { status: 200, content_type, body }
-    }
-}
-
-impl<'de> Deserialize<'de> for Answering {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Written {
-            #[serde(default = "ok")]
-            status: u16,
-            #[serde(default, rename = "type")]
-            content_type: String,
-            #[serde(default)]
-            body: String,
-        }
-        fn ok() -> u16 {
-            200
-        }
-        let written = Written::deserialize(deserializer)?;
-        if !(200..300).contains(&written.status) {
-            return Err(serde::de::Error::custom(
-                "`status` has to be 200 to 299; anything else makes the sender try again",
-            ));
-        }
-        if written.content_type.is_empty() != written.body.is_empty() {
-            return Err(serde::de::Error::custom("`type` and `body` go together"));
-        }
-        Ok(Self::Fixed {
-            status: written.status,
-            content_type: intern(&written.content_type),
-            body: intern(&written.body),
-        })
-    }
 }
 
 /// Largest body: an HTTP API's own limit (10 MB; a Lambda function gets at most 6 MB of it, see the README).

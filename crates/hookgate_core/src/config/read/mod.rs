@@ -8,15 +8,15 @@ use toml::{
     de::{DeTable, DeValue, ValueDeserializer},
 };
 
-use super::{Answering, BODY_BYTES_MAX, Config, ConfiguredAction, Problem, RETENTION_DAYS, Source};
+use super::{BODY_BYTES_MAX, Config, ConfiguredAction, Problem, RETENTION_DAYS, Source};
 use crate::{
     actions,
+    catalogue::{self, Answering, Provider},
     ids::Name,
     place::Locator,
-    providers::{self, Provider},
     request::WEBHOOKS_SEGMENT,
     routing::{Glob, RouteRule},
-    scheme::{Hmac, Scheme},
+    scheme::Scheme,
     template::Filter,
     verify::Verifier,
 };
@@ -200,15 +200,15 @@ fn source(
     }
     let written: WrittenSource = plain(value, &what, problems)?;
     let slug = written.provider.get_ref();
-    let Some(provider) = providers::find(slug) else {
-        let hint = suggestion(slug, providers::ALL.iter().map(|p| p.slug));
+    let Some(provider) = catalogue::find(slug) else {
+        let hint = suggestion(slug, catalogue::slugs());
         problems.add(
             &written.provider.span(),
             format!("{what}: unknown provider `{slug}`{hint} (`hookgate providers` lists them; `generic` and `raw` take any sender)"),
         );
         return None;
     };
-    let verifier = verifier(&written, provider, span, &what, problems)?;
+    let verifier = verifier(&written, &provider, span, &what, problems)?;
     let body_bytes_max = match &written.body_bytes_max {
         Some(limit) if *limit.get_ref() == 0 || *limit.get_ref() > BODY_BYTES_MAX => {
             problems.add(&limit.span(), format!("{what}: body_bytes_max has to be 1 to {BODY_BYTES_MAX}"));
@@ -217,25 +217,24 @@ fn source(
         Some(limit) => *limit.get_ref(),
         None => BODY_BYTES_MAX,
     };
-    let retention_days = retention(&written, provider, &what, problems)?;
-    // The catalogue's own locators are held to be readable by a test.
-    let own = |text: &str| Locator::parse(text).unwrap_or_default();
+    let retention_days = retention(&written, &provider, &what, problems)?;
     Some(Source {
         name: name.clone(),
-        provider,
         token_places: verifier.token_places(),
         verifier,
         secret: written.secret.unwrap_or_else(|| name.to_string()),
         body_bytes_max,
-        id: written.event.id.unwrap_or_else(|| own(provider.id)),
-        event_type: written.event.event_type.unwrap_or_else(|| own(provider.event_type)),
-        time: written.event.time.unwrap_or_else(|| own(provider.time)),
+        id: written.event.id.unwrap_or_else(|| provider.event.id.clone()),
+        event_type: written.event.event_type.unwrap_or_else(|| provider.event.event_type.clone()),
+        time: written.event.time.unwrap_or_else(|| provider.event.time.clone()),
         required: written.required,
-        json_field: provider.json_field,
+        json_field: provider.json_field.clone(),
         any_body: provider.any_body,
-        answer: written.answer.unwrap_or(provider.answer),
+        identical_bodies_differ: provider.identical_bodies_differ,
+        answer: written.answer.unwrap_or_else(|| provider.answer.clone()),
         handshake: provider.handshake,
         retention_days,
+        provider,
     })
 }
 
@@ -246,7 +245,7 @@ fn verifier(
     what: &str,
     problems: &mut Problems<'_>,
 ) -> Option<Verifier> {
-    let Some(mut scheme) = written.verify.or(provider.verify) else {
+    let Some(mut scheme) = written.verify.clone().or_else(|| provider.verify.clone()) else {
         problems.add(
             span,
             format!(
@@ -255,19 +254,17 @@ fn verifier(
         );
         return None;
     };
-    if let Some(seconds) = written.tolerance {
-        match &mut scheme {
-            Scheme::Hmac(hmac) if !hmac.timestamp.is_empty() => *hmac = Hmac { tolerance: seconds, ..*hmac },
-            Scheme::Hmac(_) | Scheme::Token(_) | Scheme::Basic | Scheme::None => {
-                problems.add(
-                    span,
-                    format!("{what}: `tolerance` has no meaning here, the signature has no timestamp"),
-                );
-                return None;
-            }
-        }
+    if let Some(seconds) = written.tolerance
+        && !scheme.set_tolerance(seconds)
+    {
+        problems
+            .add(span, format!("{what}: `tolerance` has no meaning here, the signature has no timestamp"));
+        return None;
     }
-    Verifier::new(&scheme).map_err(|e| problems.add(span, format!("{what}: verify: {e}"))).ok()
+    Verifier::new(&scheme)
+        .map(|verifier| verifier.with_json_field(&provider.json_field))
+        .map_err(|e| problems.add(span, format!("{what}: verify: {e}")))
+        .ok()
 }
 
 fn retention(

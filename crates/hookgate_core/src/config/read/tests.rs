@@ -52,7 +52,10 @@ fn reads_what_is_right() {
     assert_eq!(config.public_url.as_deref(), Some("https://hooks.example.com"));
     let orders = &config.sources[&Name::parse("orders").unwrap()];
     assert_eq!((orders.retention_days, orders.secret.as_str()), (90, "orders"));
-    assert_eq!(orders.answer, Answering::Fixed { status: 202, content_type: "text/plain", body: "ok" });
+    assert_eq!(
+        orders.answer,
+        Answering::Fixed { status: 202, content_type: "text/plain".into(), body: "ok".into() }
+    );
     assert_eq!(config.routes.len(), 2);
     assert_eq!(config.actions.len(), 2);
     let names: Vec<_> = config.secret_names().into_keys().collect();

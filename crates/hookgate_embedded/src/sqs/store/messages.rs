@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use md5::{Digest as _, Md5};
 use rusqlite::{OptionalExtension as _, Row, Transaction, named_params};
 
 use super::super::settings::Settings;
@@ -39,7 +40,7 @@ impl Store {
             let settings = Settings::read(&load(transaction, queue)?.attributes);
             check_message(&message, &settings)?;
             let now_ms = self.clock.now_ms();
-            let md5_of_body = format!("{:x}", md5::compute(message.body.as_bytes()));
+            let md5_of_body = hex(&Md5::digest(message.body.as_bytes()));
             // AWS takes the SHA-256 of the body; nothing depends on which hash it is.
             let content_id = settings.deduplicates_content.then(|| md5_of_body.clone());
             let deduplication_id = message.deduplication_id.or(content_id).filter(|_| settings.fifo);
@@ -377,4 +378,8 @@ fn message(row: &Row<'_>, fifo: bool, now_ms: i64) -> rusqlite::Result<Message> 
 fn read_handle(handle: &str) -> Result<(i64, &str)> {
     let parts = handle.split_once('-').and_then(|(seq, receipt)| Some((seq.parse().ok()?, receipt)));
     parts.ok_or(QueueError::BadHandle)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

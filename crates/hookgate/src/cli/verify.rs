@@ -1,0 +1,320 @@
+//! `hookgate verify`: which step of a verification fails, and why. For the owner: a stranger is told nothing.
+
+use std::{collections::BTreeMap, io::Read, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, anyhow, bail};
+use clap::Args;
+use data_encoding::BASE64;
+use hookgate_aws::{ambient::Ambient, sender_keys::SenderKeys};
+use hookgate_core::{
+    Fetched, catalogue,
+    handshake::{Handshake, Step},
+    request::Request,
+    secret::{Secret, Secrets},
+    sign::test_keys,
+    time::EpochMillis,
+    verify::{Verifier, VerifyError},
+};
+use http::Method;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{ConfigArgs, DataArgs};
+use crate::{local, show};
+
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    /// A file with the request as JSON: method, url, headers, body, and how the body is written ("-": standard input)
+    file: PathBuf,
+    /// A source of hookgate.toml, with its scheme and secrets
+    #[arg(long, required_unless_present = "provider", conflicts_with = "provider")]
+    source: Option<String>,
+    /// A provider of the catalogue
+    #[arg(long)]
+    provider: Option<String>,
+    /// The secret, where a text is enough
+    #[arg(long, value_name = "VALUE")]
+    secret: Option<String>,
+    /// The secret as a JSON object of named values
+    #[arg(long, value_name = "JSON", conflicts_with = "secret")]
+    secrets: Option<String>,
+    /// When it was received, in seconds since 1970 (default: what the file says, else now)
+    #[arg(long, value_name = "UNIX")]
+    now: Option<i64>,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+/// A request as `tests/vectors.json` and `events/` have them.
+#[derive(Deserialize)]
+struct Written {
+    #[serde(default = "post")]
+    method: String,
+    url: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    body: String,
+    #[serde(default)]
+    body_encoding: String,
+    now: Option<i64>,
+}
+
+fn post() -> String {
+    "POST".to_owned()
+}
+
+impl Written {
+    fn request(&self, now: EpochMillis) -> anyhow::Result<Request> {
+        let body = match self.body_encoding.as_str() {
+            "" | "utf8" | "text" => self.body.clone().into_bytes(),
+            "base64" => BASE64.decode(self.body.as_bytes()).context("`body` is no base64")?,
+            other => bail!("`body_encoding` is `{other}`; it has to be utf8 or base64"),
+        };
+        let mut request = Request::post(&self.url, body, now);
+        request.method = Method::from_bytes(self.method.as_bytes()).context("`method` is none")?;
+        for (name, value) in &self.headers {
+            if !request.set_header(name, value) {
+                bail!("the header {name} can't be one");
+            }
+        }
+        Ok(request)
+    }
+}
+
+/// What a request is verified with.
+struct With {
+    verifier: Verifier,
+    handshake: Handshake,
+    secrets: Vec<Secret>,
+}
+
+impl Verify {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        let text = match self.file.to_str() {
+            Some("-") => {
+                let mut text = String::new();
+                std::io::stdin().read_to_string(&mut text).context("reading standard input")?;
+                text
+            }
+            _ => std::fs::read_to_string(&self.file)
+                .with_context(|| format!("reading {}", self.file.display()))?,
+        };
+        let written: Written = serde_json::from_str(&text)
+            .map_err(|e| anyhow!("{} is no request in JSON: {e}", self.file.display()))?;
+        let system = Ambient::system().now();
+        let now = self.now.or(written.now).map_or(system, EpochMillis::from_seconds);
+        let request = written.request(now)?;
+        let with = self.with()?;
+        let active: Vec<&Secret> = with.secrets.iter().collect();
+        let step = match with.handshake.before(&request, &active) {
+            Step::NotOne => None,
+            step => Some(step),
+        };
+        if let Some(step) = step {
+            let valid = !matches!(step, Step::Refuse);
+            let what =
+                if valid { "a handshake, answered before any event" } else { "a handshake that is refused" };
+            self.say(&with, valid, what, "");
+            return Ok(if valid { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        match check(&with, &request, &active, now).await {
+            Ok(signed_at) => {
+                let when = signed_at.map_or_else(String::new, |at| format!("signed at {at}"));
+                self.say(&with, true, "the signature is right", &when);
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(error) => {
+                let cause = cause(&error, &with, &request, &active, now);
+                self.say(&with, false, &error.to_string(), &cause);
+                Ok(ExitCode::FAILURE)
+            }
+        }
+    }
+
+    fn with(&self) -> anyhow::Result<With> {
+        let given = match (&self.secret, &self.secrets) {
+            (Some(text), _) => Some(vec![Secret::from(text.as_str())]),
+            (None, Some(json)) => {
+                let values: BTreeMap<String, String> = serde_json::from_str(json)
+                    .map_err(|_| anyhow!("--secrets has to be a JSON object of texts"))?;
+                // A single value is as good as a text.
+                Some(match (values.len(), values.values().next()) {
+                    (1, Some(only)) => vec![Secret::from(only.as_str())],
+                    _ => vec![Secret::Named(values)],
+                })
+            }
+            (None, None) => None,
+        };
+        if let Some(slug) = &self.provider {
+            let provider = catalogue::find(slug)
+                .ok_or_else(|| anyhow!("no provider is called {slug}; `hookgate providers` lists them"))?;
+            let verifier = provider
+                .verifier()?
+                .ok_or_else(|| anyhow!("{slug} has no scheme of its own; name a --source"))?;
+            if given.is_none() && verifier.needs_secret() {
+                bail!("say the secret: --secret VALUE, or --secrets '{{\"name\": \"value\"}}'");
+            }
+            return Ok(With { verifier, handshake: provider.handshake, secrets: given.unwrap_or_default() });
+        }
+        let name = self.source.as_deref().unwrap_or_default();
+        let config = local::config(self.config.config.as_deref())?;
+        let source = config
+            .sources
+            .into_values()
+            .find(|source| source.name.as_str() == name)
+            .ok_or_else(|| anyhow!("no source is called {name}; `hookgate check` lists them"))?;
+        let secrets = match given {
+            Some(secrets) => secrets,
+            None => {
+                let file = self.data.folder().secrets();
+                let text = std::fs::read_to_string(&file).with_context(|| {
+                    format!("reading {} (`cargo run` makes it on its first start)", file.display())
+                })?;
+                Secrets::from_json(&text)?.active(&source.secret).into_iter().cloned().collect()
+            }
+        };
+        Ok(With { verifier: source.verifier, handshake: source.handshake, secrets })
+    }
+
+    fn say(&self, with: &With, valid: bool, what: &str, more: &str) {
+        if self.json {
+            let document = json!({
+                "valid": valid, "scheme": with.verifier.describe(), "reason": what, "likely_cause": more,
+            });
+            show::line(&document.to_string());
+            return;
+        }
+        show::line(&format!("{}  {what}", if valid { "valid  " } else { "INVALID" }));
+        show::line(&format!("scheme   {}", with.verifier.describe()));
+        if !more.is_empty() {
+            show::line(&format!("{}  {more}", if valid { "time   " } else { "likely " }));
+        }
+    }
+}
+
+async fn check(
+    with: &With,
+    request: &Request,
+    secrets: &[&Secret],
+    now: EpochMillis,
+) -> Result<Option<EpochMillis>, VerifyError> {
+    let own = test_keys(&with.verifier, request, secrets);
+    let result = with.verifier.verify_fetched(request, secrets, &own, now).map(|verified| verified.signed_at);
+    let Err(VerifyError::KeyNeeded { url }) = &result else { return result };
+    match SenderKeys::default().fetch(url, now).await {
+        Ok(fetched) => {
+            with.verifier.verify_fetched(request, secrets, &fetched, now).map(|verified| verified.signed_at)
+        }
+        Err(_) => result,
+    }
+}
+
+/// What most likely went wrong, found out by trying it the other way.
+fn cause(
+    error: &VerifyError,
+    with: &With,
+    request: &Request,
+    secrets: &[&Secret],
+    now: EpochMillis,
+) -> String {
+    let works =
+        |changed: &Request| with.verifier.verify_fetched(changed, secrets, &Fetched::default(), now).is_ok();
+    match error {
+        VerifyError::SignatureMissing { place } => {
+            let sent: Vec<&str> = request.headers.keys().map(http::HeaderName::as_str).collect();
+            format!(
+                "the sender signs only once a secret is set there, or a proxy took {place} away; there are: {}",
+                sent.join(", ")
+            )
+        }
+        VerifyError::SignatureMalformed { .. } => {
+            "another provider's signature, another version of it, or a value that was cut".to_owned()
+        }
+        VerifyError::TimestampTooOld { .. } => {
+            "a delivery that was kept and sent again, or our clock; with `--now` it is judged as of then"
+                .to_owned()
+        }
+        VerifyError::TimestampInFuture { .. } => "the sender's clock, or ours".to_owned(),
+        VerifyError::TimestampMissing { .. } | VerifyError::PartMissing { .. } => {
+            "a proxy took a header away, or the URL is not the one that the sender calls".to_owned()
+        }
+        VerifyError::TimestampMalformed => "the timestamp was changed".to_owned(),
+        VerifyError::SecretMissing => "no secret of that name is in the secrets".to_owned(),
+        VerifyError::SecretUnusable { expected } => {
+            format!(
+                "the secret has to be {expected}: copy it as the provider shows it, without quotes or spaces"
+            )
+        }
+        VerifyError::KeyNeeded { url } | VerifyError::KeyUnusable { url } => {
+            format!("{url} could not be had from here")
+        }
+        VerifyError::KeyForeign => "a forged message".to_owned(),
+        VerifyError::NotAboutThis { .. } => {
+            "the signature is another request's: the body or the URL was changed, or it is of another account"
+                .to_owned()
+        }
+        VerifyError::SignatureMismatch => {
+            if let Some(change) = mended(request).into_iter().find(|(_, changed)| works(changed)) {
+                return change.0.to_owned();
+            }
+            if with.verifier.describe().contains("{url") {
+                return "the URL is not the one that the sender calls (set `public_url`), or the secret is another's"
+                    .to_owned();
+            }
+            "the secret is another's (another endpoint's, or test instead of live), or the body was changed on the way"
+                .to_owned()
+        }
+    }
+}
+
+/// The request with what is most often done to it undone.
+fn mended(request: &Request) -> Vec<(&'static str, Request)> {
+    let with_body = |body: Vec<u8>| Request { body, ..request.clone() };
+    let mut found = Vec::new();
+    let text = String::from_utf8_lossy(&request.body);
+    if let Some(trimmed) = text.strip_suffix('\n') {
+        found.push((
+            "the body has a line break at its end that the sender did not send",
+            with_body(trimmed.into()),
+        ));
+    }
+    found.push((
+        "the body lacks the line break at its end that the sender sent",
+        with_body(format!("{text}\n").into()),
+    ));
+    if text.contains("\r\n") {
+        found.push(("the body's line breaks were changed", with_body(text.replace("\r\n", "\n").into())));
+    }
+    if let Ok(value) = serde_json::from_slice::<serde_json::Value>(&request.body) {
+        found.push((
+            "the body was parsed and written anew on the way: pass the bytes as they came",
+            with_body(value.to_string().into()),
+        ));
+    }
+    if let Ok(plain) = BASE64.decode(text.trim().as_bytes()) {
+        found
+            .push(("the body is still in base64, as API Gateway hands over binary bodies", with_body(plain)));
+    }
+    for (from, to) in [("http://", "https://"), ("https://", "http://")] {
+        if let Some(rest) = request.url.strip_prefix(from) {
+            let changed = Request { url: format!("{to}{rest}"), ..request.clone() };
+            found.push((
+                "the sender calls the URL with another scheme (http or https): set `public_url`",
+                changed,
+            ));
+        }
+    }
+    let slash = match request.url.strip_suffix('/') {
+        Some(rest) => rest.to_owned(),
+        None => format!("{}/", request.url),
+    };
+    let changed = Request { url: slash, ..request.clone() };
+    found.push(("the URL differs from the sender's by a slash at its end", changed));
+    found
+}

@@ -1,0 +1,179 @@
+//! The senders' own public keys and certificates, fetched from their addresses and kept for a while.
+//!
+//! Which addresses may be asked stands in the scheme (`key_hosts`, or one fixed address), so a message can't make us
+//! ask just anybody. How often is limited here, so that forged messages can't make us a load on the sender.
+
+use std::{sync::Arc, time::Duration};
+
+use hookgate_core::{Fetched, request::Request, secret::Secret, sign, time::EpochMillis, verify::Verifier};
+use reqwest::StatusCode;
+use thiserror::Error;
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::egress::{Egress, EgressError};
+
+/// Age at which a key is fetched again: providers keep an old key published for a day or more when they change it.
+const KEEP_MS: i64 = 60 * 60_000;
+
+/// Most bytes of a key document. Google's is 2 KB, Microsoft's 20.
+const BYTES_MAX: usize = 256 * 1024;
+
+/// How long fetching may take: the sender waits for it, and some wait for three seconds only.
+const TIMEOUT: Duration = Duration::from_millis(2_500);
+
+/// Most fetches in a minute. Genuine senders need one an hour for each of their keys.
+const FETCHES_PER_MINUTE: usize = 20;
+
+/// Most addresses remembered. A scheme whose messages name the address could fill the memory otherwise.
+const ADDRESSES_MAX: usize = 200;
+
+/// Fetches and keeps keys.
+#[derive(Debug, Default)]
+pub struct SenderKeys {
+    egress: OnceCell<Egress>,
+    known: Mutex<Known>,
+    for_tests: bool,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    fetched: Arc<Fetched>,
+    addresses: Vec<(String, EpochMillis)>,
+    fetches: Vec<EpochMillis>,
+}
+
+/// Why there is no key.
+#[derive(Debug, Error)]
+pub enum SenderKeysError {
+    /// Asked too often.
+    #[error("keys were fetched {FETCHES_PER_MINUTE} times in the last minute; no more for now")]
+    TooOften,
+    /// The address is not one that may be asked.
+    #[error(transparent)]
+    Egress(#[from] EgressError),
+    /// The client can't be made, or the sender can't be reached.
+    #[error("{url} could not be fetched: {reason}")]
+    Unreachable {
+        /// What was asked.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// The sender answered something else.
+    #[error("{url} answered {status}")]
+    Status {
+        /// What was asked.
+        url: String,
+        /// Its answer.
+        status: StatusCode,
+    },
+    /// The answer is too large.
+    #[error("{url} sent more than {BYTES_MAX} bytes")]
+    TooLarge {
+        /// What was asked.
+        url: String,
+    },
+}
+
+impl SenderKeys {
+    /// For the local program: what [`sign::test_secret`] made is believed, too.
+    pub fn for_tests() -> Self {
+        Self { for_tests: true, ..Self::default() }
+    }
+
+    /// With a client of the caller's.
+    pub fn with_egress(egress: Egress) -> Self {
+        Self { egress: OnceCell::new_with(Some(egress)), ..Self::default() }
+    }
+
+    /// What is known so far. Keys of the local program's own are added where `secrets` have them.
+    pub async fn known(
+        &self,
+        verifier: &Verifier,
+        request: &Request,
+        secrets: &[&Secret],
+        now: EpochMillis,
+    ) -> Arc<Fetched> {
+        if self.for_tests {
+            let own = sign::test_keys(verifier, request, secrets);
+            if !own.is_empty() {
+                return Arc::new(own);
+            }
+        }
+        let mut known = self.known.lock().await;
+        let (kept, old): (Vec<_>, Vec<_>) = std::mem::take(&mut known.addresses)
+            .into_iter()
+            .partition(|(_, at)| now.millis_since(*at) < KEEP_MS);
+        known.addresses = kept;
+        for (url, _) in old {
+            Arc::make_mut(&mut known.fetched).remove(&url);
+        }
+        known.fetched.clone()
+    }
+
+    /// Fetches what is at an address that [`VerifyError::KeyNeeded`] named, and returns everything known then.
+    ///
+    /// [`VerifyError::KeyNeeded`]: hookgate_core::verify::VerifyError::KeyNeeded
+    ///
+    /// # Errors
+    /// [`SenderKeysError`]; the sender should be asked to send again.
+    pub async fn fetch(&self, url: &str, now: EpochMillis) -> Result<Arc<Fetched>, SenderKeysError> {
+        self.spend(now).await?;
+        let content = self.get(url).await?;
+        let mut known = self.known.lock().await;
+        if known.addresses.len() >= ADDRESSES_MAX && !known.addresses.is_empty() {
+            let (oldest, _) = known.addresses.remove(0);
+            Arc::make_mut(&mut known.fetched).remove(&oldest);
+        }
+        known.addresses.retain(|(kept, _)| kept != url);
+        known.addresses.push((url.to_owned(), now));
+        Arc::make_mut(&mut known.fetched).insert(url, content);
+        Ok(known.fetched.clone())
+    }
+
+    /// Visits an address that a handshake named, for what the visit does.
+    ///
+    /// # Errors
+    /// [`SenderKeysError`]
+    pub async fn visit(&self, url: &str, now: EpochMillis) -> Result<(), SenderKeysError> {
+        self.spend(now).await?;
+        self.get(url).await.map(|_| ())
+    }
+
+    async fn spend(&self, now: EpochMillis) -> Result<(), SenderKeysError> {
+        let mut known = self.known.lock().await;
+        known.fetches.retain(|at| now.millis_since(*at) < 60_000);
+        if known.fetches.len() >= FETCHES_PER_MINUTE {
+            return Err(SenderKeysError::TooOften);
+        }
+        known.fetches.push(now);
+        Ok(())
+    }
+
+    async fn get(&self, url: &str) -> Result<Vec<u8>, SenderKeysError> {
+        let unreachable = |error: reqwest::Error| SenderKeysError::Unreachable {
+            url: url.to_owned(),
+            reason: match () {
+                () if error.is_timeout() => "no answer in time",
+                () if error.is_connect() => "could not be connected to",
+                () => "the connection broke",
+            }
+            .to_owned(),
+        };
+        // Made when it is first needed: most installations have no sender that publishes its keys.
+        let egress = self.egress.get_or_try_init(|| async { Egress::new(&[]) }).await.map_err(unreachable)?;
+        let (client, address) = egress.client(url)?;
+        let mut response = client.get(address).timeout(TIMEOUT).send().await.map_err(unreachable)?;
+        if !response.status().is_success() {
+            return Err(SenderKeysError::Status { url: url.to_owned(), status: response.status() });
+        }
+        let mut content = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            content.extend_from_slice(&chunk);
+            if content.len() > BYTES_MAX {
+                return Err(SenderKeysError::TooLarge { url: url.to_owned() });
+            }
+        }
+        Ok(content)
+    }
+}

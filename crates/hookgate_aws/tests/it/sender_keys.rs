@@ -1,0 +1,72 @@
+//! Fetching the senders' public keys.
+
+use hookgate_aws::{
+    egress::Egress,
+    sender_keys::{SenderKeys, SenderKeysError},
+};
+use hookgate_core::{catalogue, request::Request, time::EpochMillis};
+
+use crate::harness::{Answer, START, Server};
+
+fn at(seconds: i64) -> EpochMillis {
+    START.plus_millis(seconds * 1000)
+}
+
+async fn server(body: &str) -> (Server, SenderKeys) {
+    let server = Server::start(Answer::json(200, body.to_owned())).await;
+    let keys = SenderKeys::with_egress(Egress::new(std::slice::from_ref(&server.place)).unwrap());
+    (server, keys)
+}
+
+async fn knows(keys: &SenderKeys, url: &str, now: EpochMillis) -> bool {
+    let verifier = catalogue::find("github").unwrap().verifier().unwrap().unwrap();
+    let request = Request::post("https://hooks.example.com/x", *b"", now);
+    keys.known(&verifier, &request, &[], now).await.get(url).is_some()
+}
+
+#[tokio::test]
+async fn a_key_is_fetched_once_and_kept_for_an_hour() {
+    let (server, keys) = server("-----BEGIN…").await;
+    let url = server.url("/key.pem");
+    assert!(!knows(&keys, &url, at(0)).await);
+    let fetched = keys.fetch(&url, at(0)).await.unwrap();
+    assert_eq!(fetched.get(&url), Some("-----BEGIN…".as_bytes()));
+    assert_eq!(server.only().target, "/key.pem");
+    assert!(knows(&keys, &url, at(3_599)).await);
+    assert!(!knows(&keys, &url, at(3_600)).await);
+}
+
+#[tokio::test]
+async fn what_is_no_key_is_an_error_and_not_kept() {
+    let (server, keys) = server("x").await;
+    let url = server.url("/key");
+    server.answers(Answer::status(404));
+    assert!(
+        matches!(keys.fetch(&url, at(0)).await, Err(SenderKeysError::Status { status, .. }) if status == 404)
+    );
+    server.answers(Answer::json(200, "k".repeat(300 * 1024)));
+    assert!(matches!(keys.fetch(&url, at(0)).await, Err(SenderKeysError::TooLarge { .. })));
+    assert!(!knows(&keys, &url, at(0)).await);
+    let nobody = SenderKeys::with_egress(Egress::new(&["127.0.0.1:1".into()]).unwrap());
+    let error = nobody.fetch("http://127.0.0.1:1/key", at(0)).await.unwrap_err();
+    assert!(matches!(error, SenderKeysError::Unreachable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn forged_messages_can_not_make_us_a_load() {
+    let (server, keys) = server("k").await;
+    for n in 0..20 {
+        keys.fetch(&server.url(&format!("/{n}")), at(0)).await.unwrap();
+    }
+    let url = server.url("/one-too-many");
+    assert!(matches!(keys.fetch(&url, at(59)).await, Err(SenderKeysError::TooOften)));
+    assert_eq!(server.got().len(), 20);
+    keys.fetch(&url, at(60)).await.unwrap();
+}
+
+#[tokio::test]
+async fn private_addresses_are_not_visited() {
+    let keys = SenderKeys::default();
+    let error = keys.visit("http://169.254.169.254/latest/meta-data", at(0)).await.unwrap_err();
+    assert!(matches!(error, SenderKeysError::Egress(_)), "{error}");
+}
