@@ -261,6 +261,7 @@ fn event(world: &World, id: &str) -> Event {
         ]),
         body,
         path_type: None,
+        sender: None,
         received_at: world.now(),
     };
     let secret = SHOP_SECRET.into();

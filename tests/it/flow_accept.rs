@@ -477,6 +477,7 @@ async fn flow_what_is_posted_is_signed_as_standard_webhooks_and_names_the_event(
         ),
         body: got[0].body.clone().into(),
         path_type: None,
+        sender: None,
         received_at: world.now(),
     };
     let receiver = Config::parse("[sources.us]\nprovider = \"standard-webhooks\"").unwrap();

@@ -498,6 +498,7 @@ impl Bench {
             queue: queue.clone(),
             secrets: secrets.clone(),
             keys: Arc::new(hookgate_aws::sender_keys::SenderKeys::for_tests()),
+            full: Mutex::default(),
             ambient: ambient.clone(),
         };
         let worker = Worker {

@@ -650,3 +650,113 @@ async fn a_request_that_was_signed_by_hand_is_taken() {
     assert_eq!((&record["key"], &record["record"]["amount"]), (&json!("pay_1"), &json!(4200)), "{record}");
     drop(dev);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn program_quarantine_lets_in_what_is_genuine_once_the_secret_was_mended() {
+    let place = Place::new();
+    let config = "[sources.gl]\nprovider = \"linear\"\nmode = \"quarantine\"\n";
+    fs::write(place.path("hookgate.toml"), config).unwrap();
+    let dev = place.dev(&[]).await;
+    let right = place.secret("gl");
+    // The operator had it wrong when the events came.
+    let sent = place.run(&["send", "gl", "--bad-signature"]).await;
+    assert!(sent.ok().contains("202"));
+    let listed = place.run(&["quarantine", "list", "--json"]).await.lines();
+    assert_eq!((listed.len(), &listed[0]["source"]), (1, &json!("gl")));
+    let id = listed[0]["id"].as_str().unwrap();
+    let kept = place.run(&["quarantine", "release", "--all"]).await;
+    assert_eq!((kept.code, kept.stdout.contains("0 released, 1 kept")), (1, true), "{}", kept.stdout);
+    assert!(place.list().await.is_empty());
+
+    // What is shown is what `verify` reads; it says that the secret is another's.
+    let shown = place.run(&["quarantine", "show", id, "--json"]).await.ok();
+    fs::write(place.path("request.json"), &shown).unwrap();
+    let verified = place.run(&["verify", "--source", "gl", "request.json"]).await;
+    assert_eq!(verified.code, 1);
+    assert!(
+        verified.stdout.contains("INVALID") && verified.stdout.contains("secret is another's"),
+        "{}",
+        verified.stdout
+    );
+
+    // A genuine one that was kept while the secret was wrong is let in after it was mended.
+    let wrong = json!({"gl": ["0123456789abcdef"]});
+    fs::write(place.path("right.json"), json!({"gl": [right]}).to_string()).unwrap();
+    fs::write(place.path(".hookgate/secrets.json"), wrong.to_string()).unwrap();
+    let request: Value = serde_json::from_str(&shown).unwrap();
+    let body = request["body"].as_str().unwrap();
+    let mut mac = Hmac::<Sha256>::new_from_slice(right.as_bytes()).unwrap();
+    mac.update(body.as_bytes());
+    let signature = HEXLOWER.encode(&mac.finalize().into_bytes());
+    // The first bad signature has the gateway read the wrong secret that is there now.
+    let answer = eventually("the wrong secret is in use", || async {
+        let post = Client::new().post(format!("{}/webhooks/gl", dev.url)).body(body.to_owned());
+        let post = post.header("content-type", "application/json").header("linear-signature", &signature);
+        let status = post.send().await.unwrap().status().as_u16();
+        (status == 202 || status == 200).then_some(status)
+    })
+    .await;
+    if answer == 202 {
+        fs::copy(place.path("right.json"), place.path(".hookgate/secrets.json")).unwrap();
+        let dry = place.run(&["quarantine", "release", "--all", "--dry-run"]).await;
+        assert!(dry.stdout.contains("1 would be released, 1 kept"), "{}", dry.stdout);
+        let released = place.run(&["quarantine", "release", "--all"]).await;
+        assert!(released.stdout.contains("1 released, 1 kept"), "{}", released.stdout);
+    }
+    place.all_done(1).await;
+    dev.interrupt().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn program_verify_says_which_step_fails_and_the_likely_cause() {
+    let place = Place::new();
+    let body = r#"{"action":"opened"}"#;
+    let mut mac = Hmac::<Sha256>::new_from_slice(b"key").unwrap();
+    mac.update(body.as_bytes());
+    let signature = format!("sha256={}", HEXLOWER.encode(&mac.finalize().into_bytes()));
+    let check = async |body: &str, signature: &str, secret: &str, more: &[&str]| {
+        let request = json!({
+            "method": "POST", "url": "https://hooks.example.com/x", "body": body, "now": 1_780_000_000,
+            "headers": {"content-type": "application/json", "x-hub-signature-256": signature},
+        });
+        fs::write(place.path("request.json"), request.to_string()).unwrap();
+        let arguments =
+            [&["verify", "--provider", "github", "--secret", secret, "request.json"], more].concat();
+        place.run(&arguments).await
+    };
+    let right = signature.trim_start_matches("sha256=");
+    let good = check(body, &signature, "key", &["--json"]).await;
+    assert_eq!(good.code, 0);
+    assert_eq!(good.lines()[0]["valid"], true);
+    for (body, signature, secret, cause) in [
+        (body, signature.as_str(), "other", "secret is another's"),
+        (&format!("{body}\n") as &str, signature.as_str(), "key", "line break at its end"),
+        (r#"{ "action": "opened" }"#, signature.as_str(), "key", "parsed and written anew"),
+        (body, "sha1=00", "key", "another version"),
+        (body, " ", "key", "only once a secret is set"),
+    ] {
+        let bad = check(body, signature, secret, &[]).await;
+        assert_eq!(bad.code, 1, "{}{}", bad.stdout, bad.stderr);
+        assert!(bad.stdout.contains("INVALID") && bad.stdout.contains(cause), "{cause}: {}", bad.stdout);
+        // Neither the secret nor the right signature, which whoever reads the output over a shoulder could use.
+        assert!(!bad.stdout.contains(right), "{}", bad.stdout);
+    }
+    let named = r#"{"secret": "key"}"#;
+    let request =
+        ["verify", "--provider", "github", "--secrets", named, "--now", "1780000000", "request.json"];
+    assert_eq!(place.run(&request).await.code, 1);
+    assert_eq!(place.run(&["verify", "request.json"]).await.code, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn program_providers_lists_the_catalogue_and_explains_one() {
+    let place = Place::new();
+    let all = place.run(&["providers", "--json"]).await.lines();
+    assert!(all.len() >= 400, "{}", all.len());
+    let adobe = place.run(&["providers", "aws-sns"]).await.ok();
+    for part in ["Amazon", "RSA-SHA256", "topic", "provider = \"aws-sns\""] {
+        assert!(adobe.contains(part), "{part}: {adobe}");
+    }
+    assert!(place.run(&["providers", "paddl"]).await.ok().contains("paddle-classic"));
+    assert_eq!(place.run(&["providers", "nobody-at-all"]).await.code, 1);
+}

@@ -118,10 +118,11 @@ enum Admitted {
 }
 
 fn admitted(source: &Source, secrets: &Secrets, request: &Request, what: &str) -> Admitted {
-    match admit(source, secrets, &Fetched::default(), request, request.received_at) {
+    match admit(source, source.mode, secrets, &Fetched::default(), request, request.received_at) {
         Admission::Event(event) => Admitted::Event(event),
         Admission::Answer(answer) => Admitted::Answer(answer),
         Admission::Visit { url } => panic!("{what} asks for a visit to {url}"),
+        Admission::Quarantine { reason } => panic!("{what} is set apart: {reason}"),
         Admission::Refused(reason) => panic!("{what} is refused: {reason}"),
     }
 }
@@ -632,13 +633,17 @@ fn another_secret_or_another_body_is_refused() {
         let source = source(&config, &sample);
         let refused = |request: &Request, secret: &[String], what: &str| match admit(
             source,
+            source.mode,
             &secrets(source, secret),
             &Fetched::default(),
             request,
             request.received_at,
         ) {
             Admission::Refused(reason) => assert_eq!(reason.refusal(), Refusal::Signature, "{what}"),
-            Admission::Event(_) | Admission::Answer(_) | Admission::Visit { .. } => panic!("{what} is taken"),
+            Admission::Event(_)
+            | Admission::Answer(_)
+            | Admission::Visit { .. }
+            | Admission::Quarantine { .. } => panic!("{what} is taken"),
         };
         let request = sample.request().unwrap();
         refused(&request, &[other_secret(source)], &what);

@@ -191,6 +191,7 @@ impl Sample {
             headers,
             body: self.body()?,
             path_type: hookgate_core::request::route(&path).and_then(|route| route.path_type),
+            sender: None,
             received_at: EpochMillis::from_seconds(self.now),
         })
     }

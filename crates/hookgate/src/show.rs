@@ -129,6 +129,7 @@ pub fn event_json(event: &Event, entry: Option<&Entry>) -> Value {
         "status": entry.map_or("received", |entry| entry.status.word()),
         "received_at": event.request.received_at.to_string(),
         "occurred_at": event.occurred_at.map(|at| at.to_string()),
+        "unverified": event.unverified,
         "attempts": attempts,
         "next_at": entry.and_then(|entry| entry.next_at).map(|at| at.to_string()),
         "query": event.request.query,

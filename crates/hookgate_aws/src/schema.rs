@@ -8,6 +8,8 @@
 //! | status | `L#day#shard` | `millis#source#id` | worker | 1 a change |
 //! | outbox | `D#shard` | `millis#source#id` | ingest, worker | 1 |
 //! | record | `R#collection` | key | worker | 1 |
+//! | quarantine | `Q#source` | `millis#id` | ingest, in that mode | 1 per KB |
+//! | its count of a day | `Q#source` | `N#day` | ingest, before that | 1 |
 //! | counter | `C#counter` | `day#label#shard` | worker | 2 |
 //!
 //! An event costs its own units (2 for 2 KB of JSON) and one each for the lease and the end of its one action.
@@ -72,6 +74,9 @@ pub const UPDATED_AT: &str = "updated_at";
 pub const EVENT_ID: &str = "event_id";
 /// The source of that event.
 pub const SOURCE: &str = "source";
+
+/// Why a delivery is in quarantine.
+pub const REASON: &str = "reason";
 
 /// Largest frame in one item: an item may have 400 KB, names and keys included.
 pub const FRAME_BYTES_MAX: usize = 380 * 1024;
@@ -157,6 +162,27 @@ pub fn parse_time_sk(sk: &str) -> Option<(EpochMillis, Name, EventId)> {
 /// Partition key of a collection of records.
 pub fn record_pk(collection: &str) -> String {
     format!("R#{collection}")
+}
+
+/// Partition key of what a source has in quarantine.
+pub fn quarantine_pk(source: &Name) -> String {
+    format!("Q#{source}")
+}
+
+/// Sort key of a delivery in quarantine.
+pub fn quarantine_sk(received_at: EpochMillis, id: &EventId) -> String {
+    format!("{}#{id}", sortable(received_at))
+}
+
+/// Takes it apart.
+pub fn parse_quarantine_sk(sk: &str) -> Option<(EpochMillis, EventId)> {
+    let (at, id) = sk.split_once('#')?;
+    Some((EpochMillis::from_millis(at.parse().ok()?), EventId::from_stored(id)))
+}
+
+/// Sort key of the number of deliveries that were added on a day.
+pub fn quarantine_count_sk(day: &str) -> String {
+    format!("N#{day}")
 }
 
 /// Partition key of a counter.

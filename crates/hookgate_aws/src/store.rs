@@ -51,8 +51,8 @@ const NESTING_MAX: u32 = 31;
 /// The table of an installation.
 #[derive(Clone, Debug)]
 pub struct Store {
-    client: Client,
-    table: String,
+    pub(crate) client: Client,
+    pub(crate) table: String,
 }
 
 /// Why a call on the table failed.
@@ -90,7 +90,7 @@ impl StoreError {
     }
 }
 
-fn call<E>(operation: &'static str) -> impl FnOnce(SdkError<E>) -> StoreError
+pub(crate) fn call<E>(operation: &'static str) -> impl FnOnce(SdkError<E>) -> StoreError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
@@ -199,15 +199,15 @@ impl Due {
     }
 }
 
-fn s(text: impl Into<String>) -> AttributeValue {
+pub(crate) fn s(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
-fn n(number: i64) -> AttributeValue {
+pub(crate) fn n(number: i64) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 
-fn text<'i>(item: &'i Item, name: &str) -> Option<&'i str> {
+pub(crate) fn text<'i>(item: &'i Item, name: &str) -> Option<&'i str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 
@@ -219,7 +219,7 @@ fn millis(item: &Item, name: &str) -> Option<EpochMillis> {
     number(item, name).map(EpochMillis::from_millis)
 }
 
-fn expiry(from: EpochMillis, days: i64) -> AttributeValue {
+pub(crate) fn expiry(from: EpochMillis, days: i64) -> AttributeValue {
     n(from.as_seconds().saturating_add(days.saturating_mul(DAY_SECONDS)))
 }
 

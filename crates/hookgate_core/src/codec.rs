@@ -55,12 +55,17 @@ pub enum CodecError {
 pub fn encode(event: &Event) -> Result<Vec<u8>, CodecError> {
     let envelope =
         serde_json::to_vec(&Envelope::of(event)).map_err(|_| CodecError::Damaged { what: "envelope" })?;
+    pack(&envelope, &event.request.body)
+}
+
+/// A frame of an envelope and a body.
+pub(crate) fn pack(envelope: &[u8], body: &[u8]) -> Result<Vec<u8>, CodecError> {
     let length =
         u32::try_from(envelope.len()).map_err(|_| CodecError::Damaged { what: "envelope length" })?;
-    let mut plain = Vec::with_capacity(4 + envelope.len() + event.request.body.len());
+    let mut plain = Vec::with_capacity(4 + envelope.len() + body.len());
     plain.extend_from_slice(&length.to_be_bytes());
-    plain.extend_from_slice(&envelope);
-    plain.extend_from_slice(&event.request.body);
+    plain.extend_from_slice(envelope);
+    plain.extend_from_slice(body);
     let packed =
         zstd::bulk::compress(&plain, ZSTD_LEVEL).map_err(|_| CodecError::Damaged { what: "compression" })?;
     let mut frame = Vec::with_capacity(1 + packed.len());
@@ -74,6 +79,14 @@ pub fn encode(event: &Event) -> Result<Vec<u8>, CodecError> {
 /// # Errors
 /// [`CodecError`]; never more than [`EVENT_BYTES_MAX`] are unpacked.
 pub fn decode(source: Name, id: EventId, frame: &[u8]) -> Result<Event, CodecError> {
+    let (envelope, body) = unpack(frame)?;
+    let envelope: Envelope =
+        serde_json::from_slice(&envelope).map_err(|_| CodecError::Damaged { what: "envelope" })?;
+    Ok(envelope.into_event(source, id, body))
+}
+
+/// The envelope and the body of a frame.
+pub(crate) fn unpack(frame: &[u8]) -> Result<(Vec<u8>, Vec<u8>), CodecError> {
     let damaged = |what| CodecError::Damaged { what };
     let (version, packed) = frame.split_first().ok_or(damaged("empty"))?;
     if *version != VERSION {
@@ -89,8 +102,7 @@ pub fn decode(source: Name, id: EventId, frame: &[u8]) -> Result<Event, CodecErr
     let (length, rest) = plain.split_first_chunk::<4>().ok_or(damaged("length"))?;
     let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| damaged("length"))?;
     let (envelope, body) = rest.split_at_checked(length).ok_or(damaged("length"))?;
-    let envelope: Envelope = serde_json::from_slice(envelope).map_err(|_| damaged("envelope"))?;
-    Ok(envelope.into_event(source, id, body.to_vec()))
+    Ok((envelope.to_vec(), body.to_vec()))
 }
 
 /// SHA-256 of a frame in hex: what the parts of a large one are kept under.
@@ -177,6 +189,7 @@ mod tests {
             id: EventId::from_stored("evt_1"),
             event_type: "a.b".into(),
             occurred_at: Some(EpochMillis::from_seconds(5)),
+            unverified: None,
             request,
         }
     }

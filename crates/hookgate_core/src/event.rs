@@ -54,6 +54,8 @@ pub struct Event {
     pub event_type: String,
     /// The provider's time of it.
     pub occurred_at: Option<EpochMillis>,
+    /// Why it was not verified, where its source only observes; `None` for every other event.
+    pub unverified: Option<String>,
     /// What was sent. Its `received_at` is our time of it; its `url` is empty in an event read from the store.
     pub request: Request,
 }
@@ -84,6 +86,28 @@ impl Event {
     /// # Errors
     /// [`EventError`]: 400 or 415 for the sender.
     pub fn new(source: &Source, verified: &Verified<'_>) -> Result<(Self, View), EventError> {
+        Self::derive(source, verified, None)
+    }
+
+    /// Derives an event from a request that was not verified, for a source that only observes.
+    ///
+    /// Its id is one that no verified event can have, so that a forgery can't stand in the way of the real one.
+    ///
+    /// # Errors
+    /// [`EventError`]
+    pub fn unverified(
+        source: &Source,
+        request: &Request,
+        reason: String,
+    ) -> Result<(Self, View), EventError> {
+        Self::derive(source, &Verified::unproved(request), Some(reason))
+    }
+
+    fn derive(
+        source: &Source,
+        verified: &Verified<'_>,
+        unverified: Option<String>,
+    ) -> Result<(Self, View), EventError> {
         let request = verified.request();
         let view = view_for(source, request)?;
         for locator in &source.required {
@@ -96,20 +120,21 @@ impl Event {
             .find(request, Some(&view))
             .or_else(|| request.path_type.clone())
             .map_or_else(|| UNKNOWN_TYPE.to_owned(), |text| clean_type(&text));
-        let id =
-            source.id.find(request, Some(&view)).and_then(|id| EventId::from_provider(&id)).unwrap_or_else(
-                || {
-                    let received_at = request.received_at.as_millis().to_be_bytes();
-                    match source.identical_bodies_differ {
-                        true => EventId::from_hash(&[event_type.as_bytes(), &request.body, &received_at]),
-                        false => EventId::from_hash(&[event_type.as_bytes(), &request.body]),
-                    }
-                },
-            );
+        let found = match unverified {
+            None => source.id.find(request, Some(&view)).and_then(|id| EventId::from_provider(&id)),
+            Some(_) => Some(EventId::from_hash(&[b"unverified", event_type.as_bytes(), &request.body])),
+        };
+        let id = found.unwrap_or_else(|| {
+            let received_at = request.received_at.as_millis().to_be_bytes();
+            match source.identical_bodies_differ {
+                true => EventId::from_hash(&[event_type.as_bytes(), &request.body, &received_at]),
+                false => EventId::from_hash(&[event_type.as_bytes(), &request.body]),
+            }
+        });
         let occurred_at = source.time.find(request, Some(&view)).and_then(|text| EpochMillis::parse(&text));
         let mut request = request.clone();
         keep_what_may_be_kept(&mut request, &source.token_places);
-        Ok((Self { source: source.name.clone(), id, event_type, occurred_at, request }, view))
+        Ok((Self { source: source.name.clone(), id, event_type, occurred_at, unverified, request }, view))
     }
 
     /// When it happened: the provider's time, else ours.
@@ -117,7 +142,7 @@ impl Event {
         self.occurred_at.unwrap_or(self.request.received_at)
     }
 
-    /// What filters and templates see: `event` (the view of the body), `source`, `id`, `type`, `occurred_at`,
+    /// What filters and templates see: `event` (the view of the body), `source`, `id`, `type`, `verified`, `occurred_at`,
     /// `received_at`, `headers` (by lower-case name) and `query`.
     pub fn context(&self, view: &View) -> Value {
         let mut headers = Map::new();
@@ -131,6 +156,7 @@ impl Event {
             "source": self.source,
             "id": self.id,
             "type": self.event_type,
+            "verified": self.unverified.is_none(),
             "occurred_at": self.occurred_at.map(|t| t.to_string()),
             "received_at": self.request.received_at.to_string(),
             "headers": headers,
@@ -201,6 +227,8 @@ pub(crate) struct Envelope {
     event_type: String,
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
     occurred_at: Option<EpochMillis>,
+    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
+    unverified: Option<String>,
     #[serde(rename = "r")]
     received_at: EpochMillis,
     #[serde(rename = "q", default, skip_serializing_if = "String::is_empty")]
@@ -225,6 +253,7 @@ impl Envelope {
         Self {
             event_type: event.event_type.clone(),
             occurred_at: event.occurred_at,
+            unverified: event.unverified.clone(),
             received_at: event.request.received_at,
             query: event.request.query.clone(),
             path_type: event.request.path_type.clone(),
@@ -247,6 +276,7 @@ impl Envelope {
             id,
             event_type: self.event_type,
             occurred_at: self.occurred_at,
+            unverified: self.unverified,
             request: Request {
                 method: http::Method::POST,
                 url: String::new(),
@@ -254,6 +284,7 @@ impl Envelope {
                 headers,
                 body,
                 path_type: self.path_type,
+                sender: None,
                 received_at: self.received_at,
             },
         }

@@ -1,5 +1,9 @@
-//! Admission: what ingest decides before it talks to anything. One function holds the order of work:
-//! size → handshake → signature over the raw bytes → timestamp window → parse → required fields.
+//! Admission: what ingest decides before it talks to anything.
+//!
+//! One function holds the order of work:
+//! size → address → handshake → signature over the raw bytes → timestamp window → parse → required fields.
+
+use std::net::IpAddr;
 
 use http::Method;
 use serde_json::json;
@@ -9,7 +13,7 @@ use crate::{
     Fetched,
     body::BodyError,
     catalogue::Answering,
-    config::Source,
+    config::{Mode, Source},
     event::{Event, EventError},
     handshake::{Reply, Step},
     outcome::{Answer, Refusal},
@@ -31,8 +35,26 @@ pub enum Admission {
         /// The address.
         url: String,
     },
+    /// To be kept apart for a person to see, and answered as if it were accepted.
+    Quarantine {
+        /// Why it is no event.
+        reason: Reason,
+    },
     /// A refusal, with its reason for the operator.
     Refused(Reason),
+}
+
+impl Admission {
+    /// Whether it might be another one with secrets that are fresh.
+    pub fn may_lack_a_secret(&self) -> bool {
+        match self {
+            Self::Refused(reason) | Self::Quarantine { reason } => {
+                matches!(reason, Reason::Verify(VerifyError::SignatureMismatch | VerifyError::SecretMissing))
+            }
+            Self::Event(event) => event.unverified.is_some(),
+            Self::Answer(_) | Self::Visit { .. } => false,
+        }
+    }
 }
 
 /// Why a request was refused, for the operator.
@@ -52,12 +74,21 @@ pub enum Reason {
         /// What the source accepts.
         bytes_max: usize,
     },
+    /// From outside of the source's networks.
+    #[error("sent from {address}, which is in none of the source's `addresses`")]
+    Address {
+        /// Where it came from.
+        address: String,
+    },
     /// Not verified.
     #[error(transparent)]
     Verify(#[from] VerifyError),
     /// A handshake that asks for what is not given to strangers.
     #[error("a handshake with a challenge of another shape than the provider's, or a token that is not ours")]
     Handshake,
+    /// A handshake with something in it that a person has to see.
+    #[error("it sets the webhook up: `quarantine show` has the token that the provider wants to be told")]
+    Kept,
     /// Verified, but no event.
     #[error(transparent)]
     Event(#[from] EventError),
@@ -71,7 +102,7 @@ impl Reason {
             Self::TooLarge { .. } => Refusal::TooLarge,
             // Our own fault is never a 4xx: several providers drop the event on one.
             Self::Verify(error) if error.is_ours() => Refusal::Unavailable,
-            Self::Verify(_) | Self::Handshake => Refusal::Signature,
+            Self::Address { .. } | Self::Verify(_) | Self::Handshake | Self::Kept => Refusal::Signature,
             Self::Event(EventError::Unsupported { .. } | EventError::Body(BodyError::Encoded { .. })) => {
                 Refusal::Unsupported
             }
@@ -83,12 +114,13 @@ impl Reason {
 /// Decides about a request to `source`, as of `now`, with the sender's keys that were fetched so far.
 pub fn admit(
     source: &Source,
+    mode: Mode,
     secrets: &Secrets,
     fetched: &Fetched,
     request: &Request,
     now: EpochMillis,
 ) -> Admission {
-    match try_admit(source, secrets, fetched, request, now) {
+    match try_admit(source, mode, secrets, fetched, request, now) {
         Ok(admission) => admission,
         Err(reason) => Admission::Refused(reason),
     }
@@ -96,6 +128,7 @@ pub fn admit(
 
 fn try_admit(
     source: &Source,
+    mode: Mode,
     secrets: &Secrets,
     fetched: &Fetched,
     request: &Request,
@@ -107,6 +140,11 @@ fn try_admit(
     if request.body.len() > source.body_bytes_max {
         return Err(Reason::TooLarge { bytes: request.body.len(), bytes_max: source.body_bytes_max });
     }
+    let is_sender = |address: IpAddr| source.addresses.iter().any(|network| network.contains(&address));
+    if !source.addresses.is_empty() && !request.sender.is_some_and(is_sender) {
+        let address = request.sender.map_or_else(|| "an unknown address".to_owned(), |a| a.to_string());
+        return Err(Reason::Address { address });
+    }
     let active = secrets.active(&source.secret);
     if let Some(admission) = handshake(source.handshake.before(request, &active))? {
         return Ok(admission);
@@ -114,7 +152,20 @@ fn try_admit(
     if request.method != Method::POST {
         return Err(Reason::Method { method: request.method.to_string() });
     }
-    let verified = source.verifier.verify_fetched(request, &active, fetched, now)?;
+    let verified = match source.verifier.verify_fetched(request, &active, fetched, now) {
+        Ok(verified) => verified,
+        Err(error @ VerifyError::KeyNeeded { .. }) => return Err(error.into()),
+        Err(error) => {
+            return match mode {
+                Mode::Enforce => Err(error.into()),
+                Mode::Quarantine => Ok(Admission::Quarantine { reason: error.into() }),
+                Mode::Observe => {
+                    let (event, _) = Event::unverified(source, request, error.to_string())?;
+                    Ok(Admission::Event(Box::new(event)))
+                }
+            };
+        }
+    };
     if let Some(admission) = handshake(source.handshake.after(request, &active))? {
         return Ok(admission);
     }
@@ -127,7 +178,7 @@ fn handshake(step: Step) -> Result<Option<Admission>, Reason> {
         Step::NotOne => Ok(None),
         Step::Answer(reply) => Ok(Some(Admission::Answer(answer(reply)))),
         Step::Visit { url } => Ok(Some(Admission::Visit { url })),
-        Step::Keep => Ok(None),
+        Step::Keep => Ok(Some(Admission::Quarantine { reason: Reason::Kept })),
         Step::Refuse => Err(Reason::Handshake),
     }
 }
@@ -184,7 +235,7 @@ mod tests {
         crate::sign::sign(&source.verifier, &request.clone(), &Secret::from(secret), request.received_at, "")
             .unwrap()
             .apply(&mut request);
-        admit(source, &secrets(), &Fetched::default(), &request, request.received_at)
+        admit(source, source.mode, &secrets(), &Fetched::default(), &request, request.received_at)
     }
 
     #[test]
@@ -202,18 +253,47 @@ mod tests {
     }
 
     #[test]
+    fn only_the_named_networks_may_send() {
+        let config = Config::parse(
+            "[sources.net]\nprovider = \"raw\"\nverify = \"none\"\naddresses = [\"198.51.100.0/24\", \"2001:db8::/32\"]\n",
+        )
+        .unwrap();
+        let source = &config.sources[&Name::parse("net").unwrap()];
+        for (address, taken) in [
+            (Some("198.51.100.7"), true),
+            (Some("2001:db8::1"), true),
+            (Some("198.51.101.7"), false),
+            (Some("::1"), false),
+            (None, false),
+        ] {
+            let sender = address.map(|text| text.parse().unwrap());
+            let request = Request { sender, ..testing::request(b"x") };
+            let fetched = Fetched::default();
+            let admission =
+                admit(source, source.mode, &Secrets::default(), &fetched, &request, request.received_at);
+            assert_eq!(matches!(admission, Admission::Event(_)), taken, "{address:?}");
+        }
+        let wrong = Config::parse("[sources.a]\nprovider = \"github\"\naddresses = [\"10.0.0.0/33\"]\n");
+        assert_eq!(wrong.unwrap_err()[0].line, 3);
+    }
+
+    #[test]
     fn size_and_method_come_first() {
         let config = Config::parse(CONFIG).unwrap();
         let source = &config.sources[&Name::parse("small").unwrap()];
         let refusal = |request: &Request| match admit(
             source,
+            source.mode,
             &Secrets::default(),
             &Fetched::default(),
             request,
             request.received_at,
         ) {
             Admission::Refused(reason) => Some(reason.refusal()),
-            Admission::Event(_) | Admission::Answer(_) | Admission::Visit { .. } => None,
+            Admission::Event(_)
+            | Admission::Answer(_)
+            | Admission::Visit { .. }
+            | Admission::Quarantine { .. } => None,
         };
         assert_eq!(refusal(&testing::request(b"0123456789")), None);
         assert_eq!(refusal(&testing::request(b"0123456789a")), Some(Refusal::TooLarge));
@@ -241,7 +321,7 @@ mod tests {
                 let mut request = testing::request(&body);
                 testing::set_header(&mut request, "content-type", &media);
                 request.query.clone_from(&query);
-                let admission = admit(source, &secrets(), &Fetched::default(), &request, request.received_at);
+                let admission = admit(source, source.mode, &secrets(), &Fetched::default(), &request, request.received_at);
                 let verified = matches!(admission, Admission::Event(_) | Admission::Answer(_));
                 prop_assert!(!verified || source.verifier.is_none());
             }

@@ -4,7 +4,7 @@
 //! # Layout
 //! - [`request`], [`body`], [`place`], [`scheme`], [`verify`], [`sign`], [`catalogue`], [`handshake`], [`secret`] and
 //!   [`time`] are those of `hookgate_verify`, the crate that verifies webhooks
-//! - [`gate`]: what ingest decides; [`event`], [`codec`]: what is stored and queued
+//! - [`gate`]: what ingest decides; [`quarantine`]: what it refused; [`event`], [`codec`]: what is stored and queued
 //! - [`config`]: `hookgate.toml`; [`routing`], [`actions`], [`effect`], [`template`]: what an event leads to
 //! - [`lifecycle`]: what follows when a write or an action fails; [`outcome`]: what a sender sees
 //! - [`ids`]: values that are checked once
@@ -18,6 +18,7 @@ pub mod gate;
 pub mod ids;
 pub mod lifecycle;
 pub mod outcome;
+pub mod quarantine;
 pub mod routing;
 pub mod template;
 #[cfg(test)]

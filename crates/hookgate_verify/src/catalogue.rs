@@ -3,6 +3,7 @@
 //! It is one file, `catalogue.toml`, with a table a provider in the form of `hookgate.toml`. Adding a provider is
 //! adding a table to it. Only the table that is asked for is read, so its length costs a function nothing.
 
+use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
 use crate::{
@@ -58,7 +59,7 @@ pub struct Provider {
     pub handshake: Handshake,
     /// Ranges of addresses (CIDR) from which alone it sends; empty where it names none.
     #[serde(default)]
-    pub addresses: Vec<String>,
+    pub addresses: Vec<IpNet>,
     /// How long it goes on sending an event again, in hours; the store remembers events for longer than that.
     #[serde(default = "three_days")]
     pub retry_hours: u32,

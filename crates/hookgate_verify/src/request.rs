@@ -1,5 +1,7 @@
 //! A request as it came in: nothing decoded, nothing re-serialised.
 
+use std::net::IpAddr;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use percent_encoding::percent_decode_str;
 
@@ -29,6 +31,8 @@ pub struct Request {
     pub body: Vec<u8>,
     /// The event type from the URL's last segment, percent-decoded.
     pub path_type: Option<String>,
+    /// The address that the gateway was connected to from; never one that a header names.
+    pub sender: Option<IpAddr>,
     /// When the gateway got the request.
     pub received_at: EpochMillis,
 }
@@ -43,6 +47,7 @@ impl Request {
             headers: HeaderMap::new(),
             body: body.into(),
             path_type: None,
+            sender: None,
             received_at,
         }
     }

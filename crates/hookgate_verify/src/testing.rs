@@ -13,6 +13,7 @@ pub(crate) fn request(body: &[u8]) -> Request {
         headers: HeaderMap::new(),
         body: body.to_vec(),
         path_type: None,
+        sender: None,
         received_at: EpochMillis::from_seconds(1_780_000_000),
     };
     set_header(&mut request, "content-type", "application/json");

@@ -4,7 +4,7 @@
 //! `lambda_http`'s own conversion is not used for requests: it panics where a path is no URI or a body no base64,
 //! and it rebuilds the query string, which some senders sign.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, net::IpAddr};
 
 use data_encoding::BASE64;
 use hookgate_core::{outcome::Answer, time::EpochMillis};
@@ -58,6 +58,8 @@ struct Context<'e> {
     request_id: Option<Cow<'e, str>>,
     #[serde(borrow)]
     path: Option<Cow<'e, str>>,
+    #[serde(borrow)]
+    identity: Option<Caller<'e>>,
     time_epoch: Option<i64>,
     request_time_epoch: Option<i64>,
 }
@@ -66,6 +68,15 @@ struct Context<'e> {
 struct Http<'e> {
     #[serde(borrow)]
     method: Cow<'e, str>,
+    #[serde(borrow, default, rename = "sourceIp")]
+    source_ip: Option<Cow<'e, str>>,
+}
+
+/// Who called a REST API.
+#[derive(Debug, Deserialize)]
+struct Caller<'e> {
+    #[serde(borrow, default, rename = "sourceIp")]
+    source_ip: Option<Cow<'e, str>>,
 }
 
 type Pairs<'e> = Vec<(Cow<'e, str>, Cow<'e, str>)>;
@@ -129,6 +140,8 @@ pub struct Call {
     pub query: String,
     /// The host that the gateway itself was called under.
     pub domain: Option<String>,
+    /// The address that the gateway was called from.
+    pub sender: Option<IpAddr>,
     /// The gateway's id of the request.
     pub request_id: Option<String>,
     /// When the gateway got the request.
@@ -152,6 +165,11 @@ impl Call {
         let event: Written<'_> = serde_json::from_str(event)?;
         let payload = if event.version.as_deref() == Some("2.0") { Payload::V2 } else { Payload::V1 };
         let context = event.request_context;
+        let caller = match (&context.http, &context.identity) {
+            (Some(http), _) => http.source_ip.as_deref(),
+            (None, identity) => identity.as_ref().and_then(|caller| caller.source_ip.as_deref()),
+        };
+        let sender = caller.and_then(|text| text.parse().ok());
         let method = context.http.as_ref().map(|http| &http.method).or(event.http_method.as_ref());
         let (path, query) = match payload {
             Payload::V2 => (event.raw_path, event.raw_query_string.unwrap_or_default().into_owned()),
@@ -185,6 +203,7 @@ impl Call {
             method: method.and_then(|method| Method::from_bytes(method.as_bytes()).ok()),
             path: path.unwrap_or_default().into_owned(),
             query,
+            sender,
             domain: context.domain_name.map(Cow::into_owned),
             request_id: context.request_id.map(Cow::into_owned),
             received_at: context

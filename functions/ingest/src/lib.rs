@@ -3,13 +3,18 @@
 //! The order of work stands in `hookgate_core::gate`, what follows from a failed write in
 //! `hookgate_core::lifecycle`; here the two are put around the calls.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use anyhow::Context;
 use hookgate_aws::{
     ambient::Ambient,
     clients::{Clients, Patience},
     env::Settings,
+    quarantine::Kept,
     queue::Queue,
     secrets::SecretStore,
     sender_keys::{SenderKeys, SenderKeysError},
@@ -23,11 +28,13 @@ use hookgate_core::{
     ids::Name,
     lifecycle::{Next, Put, Sent, decide},
     outcome::{Answer, Refusal},
+    quarantine::Quarantined,
     request::{Request, route},
     secret::Secrets,
     time::EpochMillis,
     verify::VerifyError,
 };
+use lambda_http::http::StatusCode;
 
 pub mod gateway;
 
@@ -49,6 +56,8 @@ pub struct Ingest {
     pub secrets: Arc<SecretStore>,
     /// The senders' public keys.
     pub keys: Arc<SenderKeys>,
+    /// Sources whose quarantine has no more room on a day.
+    pub full: Mutex<BTreeMap<Name, String>>,
     /// Clock and dice.
     pub ambient: Ambient,
 }
@@ -67,6 +76,7 @@ impl Ingest {
             secrets: Arc::new(SecretStore::new(&settings.secrets, &clients.secrets_manager)),
             config: Arc::new(settings.config),
             keys: Arc::new(SenderKeys::default()),
+            full: Mutex::default(),
             ambient: Ambient::system(),
         })
     }
@@ -115,9 +125,7 @@ impl Ingest {
             Err(error) => return line.failed(&error),
         };
         let mut admission = self.admit(source, &secrets, &request, received_at).await;
-        if let Ok(Admission::Refused(Reason::Verify(
-            VerifyError::SignatureMismatch | VerifyError::SecretMissing,
-        ))) = admission
+        if admission.as_ref().is_ok_and(Admission::may_lack_a_secret)
             && let Some(secrets) = self.secrets.after_failure(now).await
         {
             admission = self.admit(source, &secrets, &request, received_at).await;
@@ -142,6 +150,14 @@ impl Ingest {
                 }
                 Err(error) => line.failed(&error),
             },
+            Admission::Quarantine { reason } => {
+                self.set_apart(
+                    Quarantined::new(source.name.clone(), reason.to_string(), request),
+                    &reason,
+                    &line,
+                )
+                .await
+            }
             Admission::Event(event) => {
                 let mut answer = self.keep(source, &event, &line).await;
                 if answer.status.is_success() {
@@ -149,6 +165,33 @@ impl Ingest {
                 }
                 answer
             }
+        }
+    }
+
+    /// Keeps in quarantine what was refused, as far as there is room; else it is refused.
+    async fn set_apart(&self, delivery: Quarantined, reason: &Reason, line: &Line<'_>) -> Answer {
+        let day = line.now.day();
+        let is_full = |full: &BTreeMap<Name, String>| full.get(&delivery.source) == Some(&day);
+        // A full day is remembered, so that what a stranger sends after that costs nothing.
+        if self.full.lock().is_ok_and(|full| is_full(&full)) {
+            return line.refused(Refusal::Signature, reason);
+        }
+        match self.store.quarantine(&delivery, line.now).await {
+            Ok(Kept::Yes) => {
+                line.quarantined(&delivery);
+                let mut answer = Answer::ok("", "");
+                answer.status = StatusCode::ACCEPTED;
+                answer
+            }
+            Ok(Kept::TooLarge) => line.refused(Refusal::Signature, reason),
+            Ok(Kept::Full) => {
+                tracing::warn!(source = %delivery.source, "the quarantine of {} is full for today", delivery.source);
+                if let Ok(mut full) = self.full.lock() {
+                    full.insert(delivery.source.clone(), day);
+                }
+                line.refused(Refusal::Signature, reason)
+            }
+            Err(error) => line.failed(&error),
         }
     }
 
@@ -163,12 +206,12 @@ impl Ingest {
         let now = self.ambient.now();
         let active = secrets.active(&source.secret);
         let known = self.keys.known(&source.verifier, request, &active, now).await;
-        let admission = gate::admit(source, secrets, &known, request, received_at);
+        let admission = gate::admit(source, source.mode, secrets, &known, request, received_at);
         let Admission::Refused(Reason::Verify(VerifyError::KeyNeeded { url })) = &admission else {
             return Ok(admission);
         };
         let known = self.keys.fetch(url, now).await?;
-        Ok(gate::admit(source, secrets, &known, request, received_at))
+        Ok(gate::admit(source, source.mode, secrets, &known, request, received_at))
     }
 
     /// The source at the call's path and the request to it; `None` in place of the request when it can't be read.
@@ -192,6 +235,7 @@ impl Ingest {
             headers: call.headers,
             body,
             path_type: route.path_type,
+            sender: call.sender,
             // The gateway's own time: a cold start does not make a signature older.
             received_at: call.received_at.unwrap_or(now),
         };
@@ -230,7 +274,15 @@ impl Ingest {
             }
             Next::Unavailable => return line.failed(&"neither the table nor the queue took the event"),
         };
-        line.info(if duplicate { "duplicate" } else { "accepted" }, Some(event));
+        let outcome = match (&event.unverified, duplicate) {
+            (_, true) => "duplicate",
+            (None, false) => "accepted",
+            (Some(reason), false) => {
+                tracing::warn!(source = %event.source, event.id = %event.id, reason = %reason, "not verified, and accepted as {} only observes: {reason}", event.source);
+                "observed"
+            }
+        };
+        line.info(outcome, Some(event));
         gate::acknowledge(&source.answer, event, duplicate, line.request_id)
     }
 
@@ -286,6 +338,13 @@ impl Line<'_> {
             "{outcome} {source} {}",
             id.trim_start_matches('-')
         );
+    }
+
+    /// Kept apart.
+    fn quarantined(&self, delivery: &Quarantined) {
+        let (source, request_id, bytes, duration_ms) =
+            (self.source(), self.request_id, self.bytes, self.duration_ms());
+        tracing::warn!(source, outcome = "quarantined", quarantine.id = %delivery.id, reason = delivery.reason, request_id, bytes, duration_ms, "quarantined {source}: {}", delivery.reason);
     }
 
     /// The sender's doing.

@@ -267,6 +267,9 @@ fn print(event: &Event, entry: Option<&Entry>) {
     row("type", &event.event_type);
     row("status", entry.map_or("received", |entry| entry.status.word()));
     row("received", &event.request.received_at.to_string());
+    if let Some(reason) = &event.unverified {
+        row("NOT VERIFIED", reason);
+    }
     if let Some(occurred_at) = event.occurred_at {
         row("occurred", &occurred_at.to_string());
     }

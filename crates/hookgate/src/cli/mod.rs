@@ -15,6 +15,7 @@ mod env;
 mod events;
 mod inbox;
 mod providers;
+mod quarantine;
 mod records;
 mod send;
 mod verify;
@@ -38,6 +39,9 @@ enum Command {
     /// See what has happened to events
     #[command(subcommand)]
     Events(events::Events),
+    /// See what was refused and kept apart, and let it in
+    #[command(subcommand)]
+    Quarantine(quarantine::Quarantine),
     /// See what `record` actions keep
     Records(records::Records),
     /// See what `count` actions have counted
@@ -91,6 +95,7 @@ pub fn run() -> ExitCode {
             Command::Dev(command) => command.run().await,
             Command::Send(command) => command.run().await,
             Command::Events(command) => command.run().await,
+            Command::Quarantine(command) => command.run().await,
             Command::Records(command) => command.run().await,
             Command::Counts(command) => command.run().await,
             Command::Inbox(command) => command.run(),

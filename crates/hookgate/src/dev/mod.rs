@@ -122,6 +122,7 @@ impl Stack {
             queue: Queue::new(for_ingest.sqs, &queue_url),
             secrets: Arc::new(SecretStore::new(&from, &for_ingest.secrets_manager)),
             keys: Arc::new(SenderKeys::for_tests()),
+            full: std::sync::Mutex::default(),
             ambient: ambient.clone(),
         });
         let for_worker = clients(Patience::WORKER);

@@ -204,6 +204,7 @@ pub(crate) fn request(headers: &[(&str, &str)], body: &[u8], received_at: EpochM
         headers: map,
         body: body.to_vec(),
         path_type: None,
+        sender: None,
         received_at,
     }
 }

@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use ipnet::IpNet;
+
 use crate::{
     actions::{Action, Kind},
     catalogue::{Answering, Provider},
@@ -44,6 +46,10 @@ pub struct Source {
     pub verifier: Verifier,
     /// The name of its secrets.
     pub secret: String,
+    /// Networks from which alone it is sent to; empty for any.
+    pub addresses: Vec<IpNet>,
+    /// What becomes of what is not verified.
+    pub mode: Mode,
     /// Most bytes of a body.
     pub body_bytes_max: usize,
     /// Where the event's id is.
@@ -68,6 +74,19 @@ pub struct Source {
     pub retention_days: u32,
     /// Where its secret itself is sent, which is therefore not stored.
     pub token_places: Vec<Place>,
+}
+
+/// What becomes of a request that is not verified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// It is refused.
+    #[default]
+    Enforce,
+    /// It is accepted, and marked: for switching verification on in a live system.
+    Observe,
+    /// It is answered with 202 and kept apart, until a person lets it in.
+    Quarantine,
 }
 
 /// An action and its kind.

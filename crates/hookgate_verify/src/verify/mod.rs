@@ -68,7 +68,7 @@ pub enum SchemeError {
     },
 }
 
-/// Proof that a request was verified. Only [`Verifier::verify`] and [`Verifier::verify_fetched`] make one.
+/// Proof that a request was verified. [`Verifier::verify`] and [`Verifier::verify_fetched`] make one.
 #[derive(Debug)]
 pub struct Verified<'r> {
     request: &'r Request,
@@ -77,6 +77,12 @@ pub struct Verified<'r> {
 }
 
 impl<'r> Verified<'r> {
+    /// Takes a request without proof. For nothing but a source that only observes, whose events are marked as
+    /// unverified and can't have the id of a verified one.
+    pub fn unproved(request: &'r Request) -> Self {
+        Self { request, signed_at: None }
+    }
+
     /// The request that was verified.
     pub fn request(&self) -> &'r Request {
         self.request

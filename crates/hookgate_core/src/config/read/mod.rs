@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use toml::{
     Spanned,
     de::{DeTable, DeValue, ValueDeserializer},
 };
 
-use super::{BODY_BYTES_MAX, Config, ConfiguredAction, Problem, RETENTION_DAYS, Source};
+use super::{BODY_BYTES_MAX, Config, ConfiguredAction, Mode, Problem, RETENTION_DAYS, Source};
 use crate::{
     actions,
     catalogue::{self, Answering, Provider},
@@ -164,6 +165,9 @@ fn each<'t>(
 struct WrittenSource {
     provider: Spanned<String>,
     verify: Option<Scheme>,
+    addresses: Option<Vec<IpNet>>,
+    #[serde(default)]
+    mode: Mode,
     secret: Option<String>,
     tolerance: Option<u32>,
     body_bytes_max: Option<Spanned<usize>>,
@@ -223,6 +227,8 @@ fn source(
         token_places: verifier.token_places(),
         verifier,
         secret: written.secret.unwrap_or_else(|| name.to_string()),
+        addresses: written.addresses.unwrap_or_else(|| provider.addresses.clone()),
+        mode: written.mode,
         body_bytes_max,
         id: written.event.id.unwrap_or_else(|| provider.event.id.clone()),
         event_type: written.event.event_type.unwrap_or_else(|| provider.event.event_type.clone()),
