@@ -760,3 +760,26 @@ async fn program_providers_lists_the_catalogue_and_explains_one() {
     assert!(place.run(&["providers", "paddl"]).await.ok().contains("paddle-classic"));
     assert_eq!(place.run(&["providers", "nobody-at-all"]).await.code, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn program_verify_agrees_with_every_vector() {
+    let place = Place::new();
+    let vectors: Vec<Value> = serde_json::from_str(include_str!("../vectors.json")).unwrap();
+    let place = &place;
+    let wrong: Vec<String> = stream::iter(vectors.iter().enumerate())
+        .map(|(n, vector)| async move {
+            let file = format!("{n}.json");
+            fs::write(place.path(&file), vector.to_string()).unwrap();
+            let (provider, secrets) = (vector["provider"].as_str().unwrap(), vector["secrets"].to_string());
+            let now = vector["now"].to_string();
+            let arguments = ["verify", "--provider", provider, "--secrets", &secrets, "--now", &now, &file];
+            let ended = place.run(&arguments).await;
+            let wanted = i32::from(!vector["valid"].as_bool().unwrap());
+            (ended.code != wanted).then(|| format!("{}: {}{}", vector["id"], ended.stdout, ended.stderr))
+        })
+        .buffer_unordered(4)
+        .filter_map(|wrong| async move { wrong })
+        .collect()
+        .await;
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}

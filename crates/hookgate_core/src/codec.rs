@@ -5,6 +5,7 @@
 //! comes to less than 2 KB as an item, which is two DynamoDB write units instead of three or four.
 
 use data_encoding::{BASE64, HEXLOWER};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -105,6 +106,26 @@ pub(crate) fn unpack(frame: &[u8]) -> Result<(Vec<u8>, Vec<u8>), CodecError> {
     Ok((envelope.to_vec(), body.to_vec()))
 }
 
+/// Headers as JSON can have them. Latin-1 in, Latin-1 out: a value is bytes, and JSON has to have text.
+pub(crate) fn headers_to_text(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &HeaderValue| value.as_bytes().iter().map(|b| char::from(*b)).collect();
+    headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
+}
+
+/// The headers of [`headers_to_text`].
+pub(crate) fn headers_from_text(written: Vec<(String, String)>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in written {
+        let bytes: Vec<u8> = value.chars().filter_map(|c| u8::try_from(u32::from(c)).ok()).collect();
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(&bytes))
+        {
+            headers.append(name, value);
+        }
+    }
+    headers
+}
+
 /// SHA-256 of a frame in hex: what the parts of a large one are kept under.
 pub fn frame_hash(frame: &[u8]) -> String {
     HEXLOWER.encode(&Sha256::digest(frame))
@@ -182,8 +203,8 @@ mod tests {
     fn event(body: &[u8]) -> Event {
         let mut request = testing::request(body);
         request.query = "a=1".into();
-        request.headers.append("x-odd", http::HeaderValue::from_bytes(b"caf\xe9 \x80").unwrap());
-        request.headers.append("x-odd", http::HeaderValue::from_static("second"));
+        request.headers.append("x-odd", HeaderValue::from_bytes(b"caf\xe9 \x80").unwrap());
+        request.headers.append("x-odd", HeaderValue::from_static("second"));
         Event {
             source: Name::parse("src").unwrap(),
             id: EventId::from_stored("evt_1"),

@@ -1,11 +1,12 @@
 //! Events: verified deliveries, as they are stored and as rules and templates see them.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::{
     body::{self, BodyError, View},
+    codec,
     config::Source,
     ids::{EventId, Name},
     place::Place,
@@ -241,15 +242,6 @@ pub(crate) struct Envelope {
 
 impl Envelope {
     pub(crate) fn of(event: &Event) -> Self {
-        let headers = event
-            .request
-            .headers
-            .iter()
-            // Latin-1 in, Latin-1 out: a header value is bytes, and JSON has to have text.
-            .map(|(name, value)| {
-                (name.as_str().to_owned(), value.as_bytes().iter().map(|b| char::from(*b)).collect())
-            })
-            .collect();
         Self {
             event_type: event.event_type.clone(),
             occurred_at: event.occurred_at,
@@ -257,20 +249,11 @@ impl Envelope {
             received_at: event.request.received_at,
             query: event.request.query.clone(),
             path_type: event.request.path_type.clone(),
-            headers,
+            headers: codec::headers_to_text(&event.request.headers),
         }
     }
 
     pub(crate) fn into_event(self, source: Name, id: EventId, body: Vec<u8>) -> Event {
-        let mut headers = HeaderMap::new();
-        for (name, value) in self.headers {
-            let bytes: Vec<u8> = value.chars().filter_map(|c| u8::try_from(u32::from(c)).ok()).collect();
-            if let (Ok(name), Ok(value)) =
-                (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(&bytes))
-            {
-                headers.append(name, value);
-            }
-        }
         Event {
             source,
             id,
@@ -281,7 +264,7 @@ impl Envelope {
                 method: http::Method::POST,
                 url: String::new(),
                 query: self.query,
-                headers,
+                headers: codec::headers_from_text(self.headers),
                 body,
                 path_type: self.path_type,
                 sender: None,
@@ -293,6 +276,8 @@ impl Envelope {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
     use crate::{config::Config, secret::Secret, testing};
 

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::Method;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -49,7 +49,6 @@ impl Quarantined {
     /// # Errors
     /// [`CodecError::Damaged`] when the compressor fails, which it has no reason to.
     pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
-        let headers = self.request.headers.iter();
         let envelope = Envelope {
             method: self.request.method.to_string(),
             url: self.request.url.clone(),
@@ -57,12 +56,7 @@ impl Quarantined {
             path_type: self.request.path_type.clone(),
             sender: self.request.sender,
             received_at: self.request.received_at,
-            // Latin-1 in, Latin-1 out: a header value is bytes, and JSON has to have text.
-            headers: headers
-                .map(|(name, value)| {
-                    (name.as_str().to_owned(), value.as_bytes().iter().map(|b| char::from(*b)).collect())
-                })
-                .collect(),
+            headers: codec::headers_to_text(&self.request.headers),
         };
         let envelope = serde_json::to_vec(&envelope).map_err(|_| CodecError::Damaged { what: "envelope" })?;
         codec::pack(&envelope, &self.request.body)
@@ -76,20 +70,11 @@ impl Quarantined {
         let (envelope, body) = codec::unpack(frame)?;
         let envelope: Envelope =
             serde_json::from_slice(&envelope).map_err(|_| CodecError::Damaged { what: "envelope" })?;
-        let mut headers = HeaderMap::new();
-        for (name, value) in envelope.headers {
-            let bytes: Vec<u8> = value.chars().filter_map(|c| u8::try_from(u32::from(c)).ok()).collect();
-            if let (Ok(name), Ok(value)) =
-                (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(&bytes))
-            {
-                headers.append(name, value);
-            }
-        }
         let request = Request {
             method: Method::from_bytes(envelope.method.as_bytes()).unwrap_or(Method::POST),
             url: envelope.url,
             query: envelope.query,
-            headers,
+            headers: codec::headers_from_text(envelope.headers),
             body,
             path_type: envelope.path_type,
             sender: envelope.sender,
@@ -113,6 +98,8 @@ struct Envelope {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
     use crate::testing;
 

@@ -15,7 +15,7 @@
 //!
 //! # Layout
 //! - [`catalogue`]: the providers; [`scheme`]: how a sender proves itself, as data
-//! - [`verify`], [`sign`]: the two readings of a scheme; [`handshake`]: what is no event
+//! - [`verify`], [`sign`]: the two readings of a scheme; [`signed`]: the text that is signed; [`handshake`]: what is no event
 //! - [`request`], [`body`], [`place`]: a request as it came, how a body looks, where a value is
 //! - [`secret`], [`time`]: values that can't be mixed up or printed
 
@@ -31,7 +31,7 @@ pub mod sample;
 pub mod scheme;
 pub mod secret;
 pub mod sign;
-mod signed;
+pub mod signed;
 #[cfg(test)]
 mod testing;
 pub mod time;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use hookgate_core::{actions::KINDS, secret::Secrets};
+use hookgate_core::{actions::KINDS, config::Mode, secret::Secrets};
 use worker::Worker;
 
 use super::{ConfigArgs, DataArgs};
@@ -66,13 +66,32 @@ impl Check {
         for source in config.sources.values().filter(|source| source.verifier.is_none()) {
             warnings.push(format!("source {} is not verified: anybody may send to it", source.name));
         }
+        for source in config.sources.values() {
+            match source.mode {
+                Mode::Enforce => {}
+                Mode::Observe => warnings.push(format!(
+                    "source {} only observes: what does not verify is accepted, and marked",
+                    source.name
+                )),
+                Mode::Quarantine => warnings.push(format!(
+                    "source {} keeps apart what does not verify: see `quarantine list`",
+                    source.name
+                )),
+            }
+        }
+        let published: Vec<&str> = config
+            .sources
+            .values()
+            .filter(|source| !source.verifier.needs_secret())
+            .map(|source| source.secret.as_str())
+            .collect();
         let mut problems = Worker::missing_functions(&config, &worker::run::functions());
         let file = self.data.folder().secrets();
         match std::fs::read_to_string(&file) {
             Ok(text) => match Secrets::from_json(&text) {
                 Ok(secrets) => {
                     for (name, wanted_by) in config.secret_names() {
-                        if secrets.newest(&name).is_none() {
+                        if secrets.newest(&name).is_none() && !published.contains(&name.as_str()) {
                             warnings.push(format!(
                                 "{wanted_by} needs the secret `{name}`, which is not in {}",
                                 file.display()
