@@ -476,7 +476,7 @@ fn the_access_log_has_no_query_string_header_or_body() {
             "$context.identity.sourceIp",
             "$context.integrationErrorMessage",
             "$context.integrationLatency",
-            // Without the query string: «/{stage}/root/child».
+            // Without the query string: the stage and the path alone.
             "$context.path",
             "$context.requestId",
             "$context.responseLength",

@@ -385,8 +385,7 @@ impl Handshake {
                     return None;
                 }
                 let url = view.value.get("SubscribeURL")?.as_str()?;
-                let hosts = SNS_HOSTS.map(wildmatch::WildMatch::new);
-                match crate::keys::may_fetch(url, &hosts) {
+                match crate::keys::may_fetch(url, &SNS_HOSTS) {
                     true => Some(Step::Visit { url: url.to_owned() }),
                     false => Some(Step::Refuse),
                 }
@@ -539,6 +538,7 @@ mod tests {
         let url = "https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription&Token=x";
         assert_eq!(confirm(url), Step::Visit { url: url.to_owned() });
         assert_eq!(confirm("https://sns.us-east-1.amazonaws.com.evil.example/?x"), Step::Refuse);
+        assert_eq!(confirm("https://sns.s3.amazonaws.com/?x"), Step::Refuse);
     }
 
     #[test]

@@ -99,7 +99,7 @@ pub struct Signature {
     pub padding: Padding,
     /// Where the address of the signer's certificate or key is, as a locator, or a fixed `https://…` address.
     pub key_url: String,
-    /// Which hosts that address may have, as globs; needed where the message names the address.
+    /// Which hosts that address may have, as globs whose `*` is within one label; needed where the message names it.
     pub key_hosts: Vec<String>,
     /// Values that have to equal values of the secret: `{ "json:/TopicArn" = "{topic_arn}" }`. Looked at after the
     /// signature.
@@ -215,7 +215,7 @@ pub struct Jwt {
     pub key: String,
     /// The fixed address of the sender's keys (a JWKS), or a locator such as `jws:jku` with `key_hosts`.
     pub key_url: String,
-    /// Which hosts an address in the token may have, as globs.
+    /// Which hosts an address in the token may have, as globs whose `*` is within one label.
     pub key_hosts: Vec<String>,
     /// Claim that has a hash of the body.
     pub body_claim: String,

@@ -1,7 +1,6 @@
 //! Signatures over a text: keyed and plain hashes, Ed25519, ECDSA, RSA.
 
 use subtle::{Choice, ConstantTimeEq};
-use wildmatch::WildMatch;
 
 use super::{
     Checked, Means, Pins, SIGNATURES_MAX, SchemeError, SecretShape, VerifyError, algorithm_name, check_age,
@@ -42,7 +41,7 @@ pub(crate) enum KeyUrl {
     /// At an address of the scheme's own.
     Fixed(String),
     /// At an address that the message names, on one of these hosts.
-    Named(Locator, Vec<WildMatch>),
+    Named(Locator, Vec<String>),
 }
 
 impl KeyUrl {
@@ -57,7 +56,7 @@ impl KeyUrl {
             let what = "`key_url` that the message names needs `key_hosts`, the sender's own".to_owned();
             return Err(SchemeError::Unsupported { what });
         }
-        Ok(Self::Named(Locator::parse(text)?, hosts.iter().map(|glob| WildMatch::new(glob)).collect()))
+        Ok(Self::Named(Locator::parse(text)?, hosts.to_vec()))
     }
 
     pub(crate) fn is_none(&self) -> bool {
