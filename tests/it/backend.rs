@@ -112,6 +112,7 @@ impl Backend {
             },
             store,
             config: Arc::new(config),
+            destinations: worker::Destinations::default(),
             ambient: Ambient::system(),
         }
     }

@@ -19,7 +19,8 @@ use hookgate_aws::{
 };
 use hookgate_core::{
     codec::Message,
-    lifecycle::{AttemptOutcome, RETRY_AFTER_MS_MAX, RETRY_DELAYS_MS, Status},
+    destination::Schedule,
+    lifecycle::{AttemptOutcome, RETRY_AFTER_MS_MAX, Status},
 };
 use hookgate_embedded::{Counts, Fault, How, MessageState};
 use serde_json::json;
@@ -216,7 +217,7 @@ async fn fault_retry_after_is_honoured_within_a_day() {
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_what_a_destination_will_never_take_is_dead_at_once_with_the_reason() {
     let (world, destination) = World::shop().await;
-    for status in [301, 400, 401, 403, 404, 410, 422] {
+    for status in [301, 400, 401, 403, 404, 405, 422] {
         let id = format!("o{status}");
         destination.next("/post", [Reply::Status(status)]);
         world.order(&id).await;
@@ -253,7 +254,9 @@ async fn fault_an_action_that_fails_through_the_whole_schedule_is_dead() {
     world.order("o1").await;
     world.wait_for("shop", "o1", Status::Retrying).await;
     let mut waits = Vec::new();
-    for _ in RETRY_DELAYS_MS {
+    let schedule = Schedule::default();
+    let planned: Vec<i64> = (1..).map_while(|failures| schedule.delay_ms(failures)).collect();
+    for _ in &planned {
         let entry = world.entry("shop", "o1").await.unwrap();
         assert_eq!(entry.status, Status::Retrying);
         let last = entry.attempts.last(&name("post")).unwrap();
@@ -261,12 +264,12 @@ async fn fault_an_action_that_fails_through_the_whole_schedule_is_dead() {
         waits.push(next_at.millis_since(last.at));
         world.next_try("shop", "o1").await;
     }
-    for (wait, planned) in waits.iter().zip(RETRY_DELAYS_MS) {
+    for (wait, planned) in waits.iter().zip(planned.iter().copied()) {
         assert!((planned..=planned + planned / 5).contains(wait), "{waits:?}");
     }
     let entry = world.entry("shop", "o1").await.unwrap();
     assert_eq!(entry.status, Status::Dead);
-    assert_eq!(outcomes(&entry, "post").len(), RETRY_DELAYS_MS.len() + 1);
+    assert_eq!(outcomes(&entry, "post").len(), schedule.tries());
     assert_eq!(details(&entry, "post").last().unwrap(), "127.0.0.1 answered 500; given up after 10 tries");
     assert_eq!(destination.hits("/post").len(), 10);
     assert_eq!(world.counts("orders").await["o1"], 1);

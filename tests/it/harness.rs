@@ -54,7 +54,7 @@ use reqwest::{Method, header::HeaderMap};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tempfile::TempDir;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 use worker::Worker;
 
 /// When every test begins: 2026-05-28T20:26:40Z, at which the samples were signed.
@@ -511,6 +511,7 @@ impl Bench {
             },
             store,
             config,
+            destinations: worker::Destinations::default(),
             ambient,
         };
         let bench = Self { engines, clock, worker: Arc::new(worker), ingest, queue_url, clients };
@@ -577,6 +578,20 @@ impl Bench {
         (messages, failed)
     }
 
+    /// Works off what is in the queue, batch by batch, until nothing is due.
+    pub(crate) async fn work_off(&self) {
+        while !self.turn().await.0.is_empty() {}
+    }
+
+    /// Works off what comes within so many minutes, with a sweep each.
+    pub(crate) async fn pass(&self, minutes: u64) {
+        for _ in 0..minutes {
+            self.clock.advance(Duration::from_secs(60));
+            self.worker.sweep().await;
+            self.work_off().await;
+        }
+    }
+
     pub(crate) async fn entry(&self, id: &str) -> Entry {
         let keys = self.worker.store.received_at(&[(name("shop"), event_id(id))]).await.unwrap();
         self.worker.store.entry(&keys[0]).await.unwrap().unwrap()
@@ -603,6 +618,8 @@ pub(crate) enum Reply {
     RetryAfter(u16, &'static str),
     /// Nothing, as long as the caller waits.
     Never,
+    /// 200, once a test gives it a permit.
+    Held(Arc<Semaphore>),
 }
 
 /// What a destination was sent.
@@ -680,9 +697,10 @@ async fn hit(
         let mut state = state.lock().unwrap();
         let planned = state.next.get_mut(&path).and_then(VecDeque::pop_front);
         let reply = planned.or_else(|| state.always.get(&path).cloned()).unwrap_or(Reply::Status(200));
-        let status = match reply {
-            Reply::Status(status) | Reply::RetryAfter(status, _) => Some(status),
+        let status = match &reply {
+            Reply::Status(status) | Reply::RetryAfter(status, _) => Some(*status),
             Reply::Never => None,
+            Reply::Held(_) => Some(200),
         };
         state.hits.push(Hit { path, headers: parts.headers, body, status });
         reply
@@ -692,6 +710,10 @@ async fn hit(
         Reply::Status(status) => builder.status(status),
         Reply::RetryAfter(status, after) => builder.status(status).header("retry-after", after),
         Reply::Never => std::future::pending().await,
+        Reply::Held(permits) => {
+            permits.acquire().await.unwrap().forget();
+            builder
+        }
     };
     builder.body(Body::empty()).unwrap()
 }

@@ -14,6 +14,7 @@ mod fault_worker;
 mod flow_accept;
 mod flow_bodies;
 mod flow_catalogue;
+mod flow_destinations;
 mod flow_known;
 mod flow_modes;
 mod flow_refuse;

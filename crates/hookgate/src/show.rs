@@ -68,7 +68,7 @@ pub fn entry_json(entry: &Entry) -> Value {
         "status": entry.status.word(),
         "received_at": entry.key.received_at.to_string(),
         "occurred_at": entry.occurred_at.map(|at| at.to_string()),
-        "attempts": entry.attempts.0.len(),
+        "attempts": entry.attempts.runs(),
         "next_at": entry.next_at.map(|at| at.to_string()),
     })
 }
@@ -84,7 +84,7 @@ pub fn entry_row(entry: &Entry) -> Vec<String> {
         entry.key.source.to_string(),
         plain(&entry.event_type),
         status,
-        entry.attempts.0.len().to_string(),
+        entry.attempts.runs().to_string(),
         plain(entry.key.id.as_str()),
     ]
 }
@@ -109,9 +109,9 @@ pub fn event_json(event: &Event, entry: Option<&Entry>) -> Value {
         .unwrap_or_default()
         .iter()
         .map(|attempt| {
-            let next_at = match attempt.outcome {
+            let next_at = match &attempt.outcome {
                 AttemptOutcome::Retry { next_at } => Some(next_at.to_string()),
-                AttemptOutcome::Done | AttemptOutcome::Dead => None,
+                _ => None,
             };
             json!({
                 "action": attempt.action,

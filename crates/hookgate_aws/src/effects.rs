@@ -43,6 +43,11 @@ pub enum Performed {
         /// In a sentence.
         detail: String,
     },
+    /// The destination says that it does not exist any more: nothing should be sent there, by this event or another.
+    Gone {
+        /// In a sentence.
+        detail: String,
+    },
 }
 
 impl Performed {
@@ -255,6 +260,7 @@ impl Performed {
             Self::Done { detail } => Self::Done { detail: short(detail) },
             Self::Failed { detail, retry_after_ms } => Self::Failed { detail: short(detail), retry_after_ms },
             Self::Impossible { detail } => Self::Impossible { detail: short(detail) },
+            Self::Gone { detail } => Self::Gone { detail: short(detail) },
         }
     }
 }
@@ -286,12 +292,16 @@ impl Drop for AbortOnDrop {
 pub const RUN_MS_MAX: u64 = 30_000;
 
 /// What a destination's status means. Of the 4xx, only those that speak of time are worth another try; a 3xx
-/// is an address that has to be mended, as redirects are not followed.
+/// is an address that has to be mended, as redirects are not followed; 410 is for all events (Standard Webhooks 1.0.0,
+/// «Deliverability and reliability»: the endpoint should be disabled).
 fn judge(status: StatusCode, success: &[u16], place: &str, retry_after_ms: Option<i64>) -> Performed {
     let detail = format!("{place} answered {}", status.as_u16());
     let done = if success.is_empty() { status.is_success() } else { success.contains(&status.as_u16()) };
     if done {
         return Performed::Done { detail };
+    }
+    if status == StatusCode::GONE {
+        return Performed::Gone { detail };
     }
     let again = status.is_server_error()
         || matches!(
@@ -320,6 +330,7 @@ mod tests {
             Performed::Failed { retry_after_ms: Some(5), .. } => "again",
             Performed::Failed { .. } => "lost the retry-after",
             Performed::Impossible { .. } => "dead",
+            Performed::Gone { .. } => "gone",
         };
         for (status, want) in [
             (200, "done"),
@@ -331,7 +342,7 @@ mod tests {
             (404, "dead"),
             (408, "again"),
             (409, "again"),
-            (410, "dead"),
+            (410, "gone"),
             (425, "again"),
             (429, "again"),
             (500, "again"),

@@ -2,7 +2,8 @@
 //!
 //! # Layout
 //! - [`mod@env`]: the variables that a function reads; [`clients`]: SDK clients made from them
-//! - [`schema`]: every key and attribute of the table; [`store`]: every call that touches it; [`quarantine`]: those for what was refused
+//! - [`schema`]: every key and attribute of the table; [`store`]: every call that touches it; [`quarantine`]: those for what was refused;
+//!   [`destinations`]: those for what waits
 //! - [`queue`]: sending messages; [`secrets`]: the cached secret; [`sender_keys`]: the cached public keys of senders
 //! - [`effects`]: performing what an action planned; [`egress`]: where it may connect to
 //! - [`ambient`]: the clock and the dice, which everything else is given; [`log`]: the functions' logs
@@ -11,6 +12,7 @@
 
 pub mod ambient;
 pub mod clients;
+pub mod destinations;
 pub mod effects;
 pub mod egress;
 pub mod env;

@@ -10,6 +10,10 @@
 //! | record | `R#collection` | key | worker | 1 |
 //! | quarantine | `Q#source` | `millis#id` | ingest, in that mode | 1 per KB |
 //! | its count of a day | `Q#source` | `N#day` | ingest, before that | 1 |
+//! | destination | `X` | action | worker, when it fails or comes back; a person | 1 |
+//! | event parked for it | `W#action#shard` | `millis#source#id` | worker, while it is not up | 1 |
+//! | its rate | `Y#action` | `R` | worker, for each run, if it has one | 1 to 2 |
+//! | its places | `Y#action` | `C#00` | worker, two for each run, if they are limited | 1 |
 //! | counter | `C#counter` | `day#label#shard` | worker | 2 |
 //!
 //! An event costs its own units (2 for 2 KB of JSON) and one each for the lease and the end of its one action.
@@ -77,6 +81,19 @@ pub const SOURCE: &str = "source";
 
 /// Why a delivery is in quarantine.
 pub const REASON: &str = "reason";
+
+/// Failures of a destination since its last success.
+pub const FAILURES: &str = "failures";
+/// When a paused destination may be tried again, in milliseconds.
+pub const PROBE_AT: &str = "probe_at";
+/// How often a destination's pause was begun or prolonged.
+pub const PAUSES: &str = "pauses";
+/// Since when a destination stands as it does, in milliseconds.
+pub const SINCE: &str = "since";
+/// When an event was last parked for a destination, in milliseconds.
+pub const PARKED_AT: &str = "parked_at";
+/// When a destination with a rate is free again, in microseconds.
+pub const NEXT_US: &str = "next_us";
 
 /// Largest frame in one item: an item may have 400 KB, names and keys included.
 pub const FRAME_BYTES_MAX: usize = 380 * 1024;
@@ -162,6 +179,30 @@ pub fn parse_time_sk(sk: &str) -> Option<(EpochMillis, Name, EventId)> {
 /// Partition key of a collection of records.
 pub fn record_pk(collection: &str) -> String {
     format!("R#{collection}")
+}
+
+/// Partition key of all destinations: one query has how all of them stand.
+pub const DESTINATIONS_PK: &str = "X";
+
+/// Partitions of what is parked for one destination: 4,000 events can be parked in a second.
+pub const PARKED_SHARDS: u8 = 4;
+
+/// Partition key of one shard of what is parked for a destination.
+pub fn parked_pk(destination: &Name, shard: u8) -> String {
+    format!("W#{destination}#{shard:02x}")
+}
+
+/// Partition key of a destination's rate and places.
+pub fn limits_pk(destination: &Name) -> String {
+    format!("Y#{destination}")
+}
+
+/// Sort key of a destination's rate.
+pub const RATE_SK: &str = "R";
+
+/// Sort key of one of a destination's places.
+pub fn place_sk(number: u8) -> String {
+    format!("C#{number:02}")
 }
 
 /// Partition key of what a source has in quarantine.

@@ -211,11 +211,11 @@ pub(crate) fn text<'i>(item: &'i Item, name: &str) -> Option<&'i str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 
-fn number(item: &Item, name: &str) -> Option<i64> {
+pub(crate) fn number(item: &Item, name: &str) -> Option<i64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
-fn millis(item: &Item, name: &str) -> Option<EpochMillis> {
+pub(crate) fn millis(item: &Item, name: &str) -> Option<EpochMillis> {
     number(item, name).map(EpochMillis::from_millis)
 }
 

@@ -143,6 +143,9 @@ pub struct Message {
     /// The event's frame in base64; absent when the message is a reference to what is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     event: Option<String>,
+    /// The action for which a time was reserved that has come with this message: its rate does not hold it up again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<Name>,
 }
 
 impl Message {
@@ -154,12 +157,13 @@ impl Message {
             source: source.clone(),
             id: id.clone(),
             event: Some(BASE64.encode(frame)),
+            reserved: None,
         })
     }
 
     /// A message that points at a stored event.
     pub fn pointing(source: &Name, id: &EventId) -> Self {
-        Self { v: VERSION, source: source.clone(), id: id.clone(), event: None }
+        Self { v: VERSION, source: source.clone(), id: id.clone(), event: None, reserved: None }
     }
 
     /// The message's text. Pure ASCII but for the id, whose control characters JSON escapes, so every character

@@ -25,7 +25,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ids::Name, time::EpochMillis};
+use crate::{destination::Schedule, ids::Name, time::EpochMillis};
 
 /// What came of storing an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,8 +126,8 @@ impl Status {
     }
 }
 
-/// What came of one attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What came of one attempt, or why there was none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "outcome")]
 pub enum AttemptOutcome {
     /// The action took effect.
@@ -139,16 +139,36 @@ pub enum AttemptOutcome {
     },
     /// It failed for good.
     Dead,
+    /// It waits for its destination, which is paused, disabled or busy. A failed probe is one of these as well: it
+    /// does not count as a try, or a long outage would use up the tries of whichever event is asked to find its end.
+    Parked {
+        /// Since when.
+        since: EpochMillis,
+    },
+    /// A person asked for it to be run again; what was before does not count any more.
+    Replayed {
+        /// Who.
+        by: String,
+        /// Which replay, so that one that is continued finds what it has done.
+        job: String,
+    },
 }
 
 impl AttemptOutcome {
     /// The word for it.
-    pub const fn word(self) -> &'static str {
+    pub const fn word(&self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Retry { .. } => "retry",
             Self::Dead => "dead",
+            Self::Parked { .. } => "parked",
+            Self::Replayed { .. } => "replayed",
         }
+    }
+
+    /// Whether the action was run.
+    pub const fn is_run(&self) -> bool {
+        matches!(self, Self::Done | Self::Retry { .. } | Self::Dead)
     }
 }
 
@@ -171,13 +191,16 @@ pub struct Attempt {
 #[serde(transparent)]
 pub struct Attempts(pub Vec<Attempt>);
 
+/// What stands in place of an action where an event could not be routed.
+pub const ROUTING: &str = "routing";
+
 /// What a worker does with an event that it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Run these, in this order.
     Run(Vec<Name>),
-    /// Nothing is due before this time.
-    Wait(EpochMillis),
+    /// Nothing is due before this time; `None` when all that is left is held.
+    Wait(Option<EpochMillis>),
     /// Nothing is left to do.
     Finish(Status),
 }
@@ -188,47 +211,115 @@ impl Attempts {
         self.0.iter().rev().find(|attempt| attempt.action == *action)
     }
 
-    /// How often an action was tried.
-    pub fn count(&self, action: &Name) -> u32 {
-        let count = self.0.iter().filter(|attempt| attempt.action == *action).count();
-        u32::try_from(count).unwrap_or(u32::MAX)
+    /// How often an action was tried since it was last replayed, if it was.
+    pub fn tries(&self, action: &Name) -> u32 {
+        let of_it = self.0.iter().rev().filter(|attempt| attempt.action == *action);
+        let since = of_it.take_while(|attempt| !matches!(attempt.outcome, AttemptOutcome::Replayed { .. }));
+        u32::try_from(since.filter(|attempt| attempt.outcome.is_run()).count()).unwrap_or(u32::MAX)
     }
 
-    /// What to do next about the actions that the event's routes lead to.
-    pub fn step(&self, actions: &[Name], now: EpochMillis) -> Step {
+    /// Runs of all actions.
+    pub fn runs(&self) -> usize {
+        self.0.iter().filter(|attempt| attempt.outcome.is_run()).count()
+    }
+
+    /// Adds an attempt. One that waits replaces the one before that waited for the same: an event that waits for days
+    /// must not grow by that.
+    pub fn add(&mut self, mut attempt: Attempt) {
+        let began = self.parked_since(&attempt.action);
+        if let (AttemptOutcome::Parked { since }, Some(began)) = (&mut attempt.outcome, began) {
+            *since = began;
+            let known = self.0.iter().rposition(|known| known.action == attempt.action);
+            self.0.remove(known.unwrap_or_default());
+        }
+        self.0.push(attempt);
+    }
+
+    /// Since when an action waits for its destination.
+    pub fn parked_since(&self, action: &Name) -> Option<EpochMillis> {
+        match self.last(action)?.outcome {
+            AttemptOutcome::Parked { since } => Some(since),
+            AttemptOutcome::Done
+            | AttemptOutcome::Retry { .. }
+            | AttemptOutcome::Dead
+            | AttemptOutcome::Replayed { .. } => None,
+        }
+    }
+
+    /// What to do next about the actions that the event's routes lead to. `held` are those that this worker can't run
+    /// now, although they are due.
+    pub fn step(&self, actions: &[Name], held: &BTreeSet<Name>, now: EpochMillis) -> Step {
         if actions.is_empty() {
             return Step::Finish(Status::Unrouted);
         }
         let mut due = Vec::new();
         let mut waiting: BTreeSet<EpochMillis> = BTreeSet::new();
         let mut dead = false;
+        let mut is_held = false;
         for action in actions {
-            match self.last(action).map(|attempt| attempt.outcome) {
-                None => due.push(action.clone()),
+            match self.last(action).map(|attempt| &attempt.outcome) {
                 Some(AttemptOutcome::Done) => {}
                 Some(AttemptOutcome::Dead) => dead = true,
-                Some(AttemptOutcome::Retry { next_at }) if next_at <= now => due.push(action.clone()),
-                Some(AttemptOutcome::Retry { next_at }) => {
-                    waiting.insert(next_at);
+                Some(AttemptOutcome::Retry { next_at }) if *next_at > now => {
+                    waiting.insert(*next_at);
                 }
+                _ if held.contains(action) => is_held = true,
+                None
+                | Some(
+                    AttemptOutcome::Retry { .. }
+                    | AttemptOutcome::Parked { .. }
+                    | AttemptOutcome::Replayed { .. },
+                ) => due.push(action.clone()),
             }
         }
         match waiting.first() {
             _ if !due.is_empty() => Step::Run(due),
-            Some(next_at) => Step::Wait(*next_at),
+            Some(next_at) => Step::Wait(Some(*next_at)),
+            None if is_held => Step::Wait(None),
             None if dead => Step::Finish(Status::Dead),
             None => Step::Finish(Status::Done),
         }
     }
-}
 
-/// Milliseconds from one attempt to the next: the schedule of Standard Webhooks 1.0.0 («Deliverability and
-/// reliability»), 75 hours in all. An action that fails once more after the last is dead.
-pub const RETRY_DELAYS_MS: [i64; 9] = {
-    const MINUTE: i64 = 60_000;
-    const HOUR: i64 = 60 * MINUTE;
-    [5_000, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR]
-};
+    /// Asks for another run of what is dead or waits, and with `again` of what is done too; of an event that was not
+    /// routed, for another look at its routes. `false` when that is nothing, or when this replay has asked before.
+    pub fn replay(&mut self, status: Status, by: &str, job: &str, again: bool, now: EpochMillis) -> bool {
+        if self.was_replayed_by(job) {
+            return false;
+        }
+        let mut actions: Vec<Name> = Vec::new();
+        for attempt in &self.0 {
+            if !actions.contains(&attempt.action) {
+                actions.push(attempt.action.clone());
+            }
+        }
+        actions.retain(|action| match self.last(action).map(|attempt| &attempt.outcome) {
+            Some(AttemptOutcome::Done) => again,
+            Some(AttemptOutcome::Replayed { .. }) | None => false,
+            Some(AttemptOutcome::Dead | AttemptOutcome::Retry { .. } | AttemptOutcome::Parked { .. }) => true,
+        });
+        if actions.is_empty() && matches!(status, Status::Unrouted | Status::Received) {
+            actions.extend(Name::parse(ROUTING));
+        }
+        let outcome = AttemptOutcome::Replayed { by: by.to_owned(), job: job.to_owned() };
+        let detail = format!("replayed by {by}");
+        let asked = !actions.is_empty();
+        self.0.extend(actions.into_iter().map(|action| Attempt {
+            action,
+            outcome: outcome.clone(),
+            at: now,
+            detail: detail.clone(),
+        }));
+        asked
+    }
+
+    /// Whether a replay has asked for this event's actions before.
+    pub fn was_replayed_by(&self, job: &str) -> bool {
+        self.0.iter().any(
+            |attempt| matches!(&attempt.outcome, AttemptOutcome::Replayed { job: known, .. } if known == job),
+        )
+    }
+}
 
 /// Longest `Retry-After` that is honoured: a destination can't park an event for a month.
 pub const RETRY_AFTER_MS_MAX: i64 = 24 * 60 * 60_000;
@@ -249,14 +340,18 @@ const JITTER: f64 = 0.2;
 ///
 /// `retry_after_ms` is what the destination asked for; the later of the two counts. `chance` is 0 to 1.
 pub fn retry_at(
+    schedule: &Schedule,
     failures: u32,
     now: EpochMillis,
     retry_after_ms: Option<i64>,
     chance: f64,
 ) -> Option<EpochMillis> {
-    let index = usize::try_from(failures.saturating_sub(1)).ok()?;
-    let delay = *RETRY_DELAYS_MS.get(index)?;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a fifth of a day fits")]
+    let delay = schedule.delay_ms(failures)?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "a fifth of a week fits"
+    )]
     let jitter = (delay as f64 * JITTER * chance.clamp(0.0, 1.0)) as i64;
     let asked = retry_after_ms.unwrap_or(0).clamp(0, RETRY_AFTER_MS_MAX);
     Some(now.plus_millis((delay + jitter).max(asked)))
@@ -330,30 +425,95 @@ mod tests {
             detail: String::new(),
         };
         let later = AttemptOutcome::Retry { next_at: at(50) };
+        let none = BTreeSet::new();
         let mut attempts = Attempts::default();
-        assert_eq!(attempts.step(&[], at(0)), Step::Finish(Status::Unrouted));
-        assert_eq!(attempts.step(&both, at(0)), Step::Run(both.to_vec()));
+        assert_eq!(attempts.step(&[], &none, at(0)), Step::Finish(Status::Unrouted));
+        assert_eq!(attempts.step(&both, &none, at(0)), Step::Run(both.to_vec()));
         attempts.0.push(attempt(&a, AttemptOutcome::Done));
-        assert_eq!(attempts.step(&both, at(0)), Step::Run(vec![b.clone()]));
+        assert_eq!(attempts.step(&both, &none, at(0)), Step::Run(vec![b.clone()]));
         attempts.0.push(attempt(&b, later));
-        assert_eq!(attempts.step(&both, at(49)), Step::Wait(at(50)));
-        assert_eq!(attempts.step(&both, at(50)), Step::Run(vec![b.clone()]));
+        assert_eq!(attempts.step(&both, &none, at(49)), Step::Wait(Some(at(50))));
+        assert_eq!(attempts.step(&both, &none, at(50)), Step::Run(vec![b.clone()]));
         attempts.0.push(attempt(&b, AttemptOutcome::Dead));
-        assert_eq!(attempts.step(&both, at(99)), Step::Finish(Status::Dead));
-        assert_eq!(attempts.step(&[a], at(99)), Step::Finish(Status::Done));
-        assert_eq!(attempts.count(&b), 2);
+        assert_eq!(attempts.step(&both, &none, at(99)), Step::Finish(Status::Dead));
+        assert_eq!(attempts.step(&[a], &none, at(99)), Step::Finish(Status::Done));
+        assert_eq!((attempts.tries(&b), attempts.runs()), (2, 3));
     }
 
     #[test]
-    fn the_schedule_is_that_of_standard_webhooks() {
+    fn what_waits_for_its_destination_is_held_by_one_worker_and_due_for_the_next() {
+        let (a, b) = (name("a"), name("b"));
+        let both = [a.clone(), b.clone()];
+        let at = EpochMillis::from_millis;
+        let attempt = |action: &Name, outcome, when| Attempt {
+            action: action.clone(),
+            outcome,
+            at: at(when),
+            detail: String::new(),
+        };
+        let held = BTreeSet::from([a.clone()]);
+        let mut attempts = Attempts::default();
+        for when in [1, 2, 3] {
+            attempts.add(attempt(&a, AttemptOutcome::Parked { since: at(when) }, when));
+        }
+        assert_eq!(attempts.0.len(), 1, "an event that waits does not grow");
+        assert_eq!((attempts.parked_since(&a), attempts.tries(&a)), (Some(at(1)), 0));
+        assert_eq!(attempts.step(&both, &held, at(5)), Step::Run(vec![b.clone()]));
+        attempts.add(attempt(&b, AttemptOutcome::Retry { next_at: at(9) }, 5));
+        assert_eq!(attempts.step(&both, &held, at(5)), Step::Wait(Some(at(9))));
+        attempts.add(attempt(&b, AttemptOutcome::Done, 9));
+        assert_eq!(attempts.step(&both, &held, at(9)), Step::Wait(None));
+        assert_eq!(attempts.step(&both, &BTreeSet::new(), at(9)), Step::Run(vec![a.clone()]));
+        attempts.add(attempt(&a, AttemptOutcome::Done, 10));
+        assert_eq!(attempts.step(&both, &held, at(10)), Step::Finish(Status::Done));
+        attempts.add(attempt(&a, AttemptOutcome::Parked { since: at(11) }, 11));
+        assert_eq!(attempts.parked_since(&a), Some(at(11)), "another wait has another beginning");
+    }
+
+    #[test]
+    fn a_replay_runs_what_is_dead_once_more_and_only_once() {
+        let (a, b) = (name("a"), name("b"));
+        let both = [a.clone(), b.clone()];
+        let at = EpochMillis::from_millis;
+        let attempt = |action: &Name, outcome| Attempt {
+            action: action.clone(),
+            outcome,
+            at: at(0),
+            detail: String::new(),
+        };
+        let mut attempts = Attempts(vec![
+            attempt(&a, AttemptOutcome::Done),
+            attempt(&b, AttemptOutcome::Retry { next_at: at(1) }),
+            attempt(&b, AttemptOutcome::Dead),
+        ]);
+        let none = BTreeSet::new();
+        assert!(attempts.replay(Status::Dead, "ann", "j1", false, at(5)));
+        assert_eq!(attempts.step(&both, &none, at(5)), Step::Run(vec![b.clone()]));
+        assert_eq!((attempts.tries(&b), attempts.runs()), (0, 3));
+        assert!(!attempts.replay(Status::Retrying, "ann", "j1", false, at(6)), "the same replay asks once");
+        attempts.add(attempt(&b, AttemptOutcome::Done));
+        assert!(!attempts.replay(Status::Done, "ann", "j2", false, at(7)), "what is done is not repeated …");
+        assert!(attempts.replay(Status::Done, "ann", "j3", true, at(7)), "… unless asked for");
+        assert_eq!(attempts.step(&both, &none, at(7)), Step::Run(both.to_vec()));
+        let mut unrouted = Attempts::default();
+        assert!(unrouted.replay(Status::Unrouted, "ann", "j1", false, at(5)));
+        assert!(!unrouted.replay(Status::Unrouted, "ann", "j1", false, at(5)));
+        assert_eq!(unrouted.step(&both, &none, at(5)), Step::Run(both.to_vec()));
+        let json = serde_json::to_string(&attempts).unwrap();
+        assert_eq!(serde_json::from_str::<Attempts>(&json).unwrap(), attempts);
+    }
+
+    #[test]
+    fn the_next_try_is_late_by_chance_and_as_late_as_the_destination_asks() {
         let now = EpochMillis::from_millis(0);
-        let delays: Vec<_> =
-            (1..).map_while(|n| retry_at(n, now, None, 0.0)).map(|t| t.as_seconds()).collect();
-        assert_eq!(delays, [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400]);
-        assert_eq!(retry_at(1, now, None, 1.0).unwrap().as_millis(), 6_000);
-        assert_eq!(retry_at(1, now, Some(60_000), 1.0).unwrap().as_millis(), 60_000);
-        assert_eq!(retry_at(2, now, Some(1), 0.0).unwrap().as_millis(), 300_000);
-        assert_eq!(retry_at(1, now, Some(i64::MAX), 0.0).unwrap().as_millis(), RETRY_AFTER_MS_MAX);
+        let schedule = Schedule::default();
+        let retry_at = |failures, asked, chance| retry_at(&schedule, failures, now, asked, chance);
+        assert_eq!(retry_at(1, None, 0.0).unwrap().as_millis(), 5_000);
+        assert_eq!(retry_at(1, None, 1.0).unwrap().as_millis(), 6_000);
+        assert_eq!(retry_at(1, Some(60_000), 1.0).unwrap().as_millis(), 60_000);
+        assert_eq!(retry_at(2, Some(1), 0.0).unwrap().as_millis(), 300_000);
+        assert_eq!(retry_at(1, Some(i64::MAX), 0.0).unwrap().as_millis(), RETRY_AFTER_MS_MAX);
+        assert_eq!(retry_at(10, None, 0.0), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! One function with three triggers: the queue ([`Worker::batch`]), a schedule ([`Worker::sweep`]) and the table's
 //! stream ([`Worker::stream`]). What they do about failures is decided in `hookgate_core::lifecycle`.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::BTreeSet, panic::AssertUnwindSafe, sync::Arc};
 
 use anyhow::Context;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
@@ -22,21 +22,24 @@ use hookgate_core::{
     actions::About,
     body::View,
     codec::{self, CodecError, Message},
-    config::{Config, RETENTION_DAYS, Source},
+    config::{Config, ConfiguredAction, RETENTION_DAYS, Source},
     event::{Event, view_for},
     ids::Name,
-    lifecycle::{Attempt, AttemptOutcome, Put, Status, Step, Wake, retry_at, wake},
+    lifecycle::{Attempt, AttemptOutcome, Put, ROUTING, Status, Step, Wake, retry_at, wake},
     routing,
     secret::Secrets,
     time::EpochMillis,
 };
 use serde_json::Value;
 
+mod destinations;
 pub mod run;
 mod stream;
 mod sweep;
 pub mod trigger;
 
+pub use destinations::Destinations;
+use destinations::{Bearer, Gate};
 pub use sweep::Swept;
 
 /// The worker.
@@ -52,8 +55,26 @@ pub struct Worker {
     pub secrets: Arc<SecretStore>,
     /// What performs effects.
     pub performer: Performer,
+    /// What is known of destinations.
+    pub destinations: Destinations,
     /// Clock and dice.
     pub ambient: Ambient,
+}
+
+/// Where an event stands after a worker had it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stand {
+    status: Status,
+    /// When it has to be brought back.
+    next_at: Option<EpochMillis>,
+    /// When a message that was sent already brings it back.
+    comes_at: Option<EpochMillis>,
+}
+
+impl Stand {
+    const fn at(status: Status, next_at: Option<EpochMillis>) -> Self {
+        Self { status, next_at, comes_at: None }
+    }
 }
 
 /// How a message that was looked at is dealt with.
@@ -82,6 +103,7 @@ impl Worker {
             performer: Performer { egress, store: store.clone(), functions: run::functions() },
             store,
             config: Arc::new(settings.config),
+            destinations: Destinations::default(),
             ambient: Ambient::system(),
         })
     }
@@ -177,16 +199,17 @@ impl Worker {
                 return Ok(());
             }
         };
-        let (status, next_at) = match self.work(source, &event, retention_days, &mut lease).await {
-            Ok(stand) => stand,
-            Err(error) if lost(&error) => return Ok(()),
-            Err(error) => return Err(error),
-        };
+        let Stand { status, next_at, comes_at } =
+            match self.work(source, &event, message.reserved.as_ref(), retention_days, &mut lease).await {
+                Ok(stand) => stand,
+                Err(error) if lost(&error) => return Ok(()),
+                Err(error) => return Err(error),
+            };
         let now = self.ambient.now();
         if let Some(next_at) = next_at {
             self.bring_back(&event, next_at, now).await?;
         }
-        match self.advance(&lease, status, next_at).await {
+        match self.advance(&lease, status, next_at.into_iter().chain(comes_at).min()).await {
             Ok(()) => {}
             Err(error) if lost(&error) => return Ok(()),
             Err(error) => return Err(error),
@@ -236,89 +259,156 @@ impl Worker {
         &self,
         source: Option<&Source>,
         event: &Event,
+        reserved: Option<&Name>,
         retention_days: u32,
         lease: &mut Lease,
-    ) -> anyhow::Result<(Status, Option<EpochMillis>)> {
+    ) -> anyhow::Result<Stand> {
         let Some(source) = source else {
             // Its source was taken out of the configuration: nothing can route it, and it is kept.
-            return Ok((Status::Unrouted, None));
+            return Ok(Stand::at(Status::Unrouted, None));
         };
         let view = match view_for(source, &event.request) {
             Ok(view) => view,
-            Err(error) => return Ok((self.hopeless(lease, &error), None)),
+            Err(error) => return Ok(Stand::at(self.hopeless(lease, &error), None)),
         };
         let context = event.context(&view);
         let actions = match routing::actions(&self.config, event, &context) {
             Ok(actions) => actions,
-            Err(error) => return Ok((self.hopeless(lease, &format_args!("filter: {error}")), None)),
+            Err(error) => {
+                return Ok(Stand::at(self.hopeless(lease, &format_args!("filter: {error}")), None));
+            }
         };
         let started = self.ambient.now();
         let mut unwritten = false;
+        // What can't run now, and the first time that was reserved for any of it.
+        let mut held = BTreeSet::new();
+        let mut comes_at: Option<EpochMillis> = None;
         loop {
             let now = self.ambient.now();
-            let due = match lease.attempts.step(&actions, now) {
-                Step::Finish(status) => return Ok((status, None)),
-                Step::Wait(next_at) => return Ok((Status::Retrying, Some(next_at))),
+            let due = match lease.attempts.step(&actions, &held, now) {
+                Step::Finish(status) => return Ok(Stand::at(status, None)),
+                Step::Wait(next_at) => return Ok(Stand { status: Status::Retrying, next_at, comes_at }),
                 Step::Run(due) => due,
             };
-            let Some(action) = due.first() else { return Ok((Status::Done, None)) };
+            let Some(action) = due.first() else { return Ok(Stand::at(Status::Done, None)) };
+            let Some(configured) = self.config.actions.get(action) else {
+                lease.attempts.add(self.ended(action, AttemptOutcome::Dead, "the action is not configured"));
+                continue;
+            };
             if unwritten && now.millis_since(started) > WORK_MS_MAX {
                 // The rest in another invocation: one that is killed at its time limit looks like poison.
-                return Ok((Status::Retrying, Some(now)));
+                return Ok(Stand { status: Status::Retrying, next_at: Some(now), comes_at });
             }
             if unwritten {
                 self.advance(lease, Status::Working, None).await?;
+                unwritten = false;
             }
             let secrets = self.secrets.current(now).await?;
+            let parked_since = lease.attempts.parked_since(action);
+            let bearer = Bearer { event, retention_days, parked_since, reserved };
+            let pass = match self.gate(action, configured, bearer, now).await? {
+                Gate::Open(pass) => pass,
+                Gate::Later(at) => {
+                    comes_at = comes_at.into_iter().chain([at]).min();
+                    held.insert(action.clone());
+                    continue;
+                }
+                Gate::Parked { detail } => {
+                    tracing::info!(source = %event.source, event.id = %event.id, action = %action, outcome = "parked", detail, "{} {} waits: {detail}", event.source, event.id);
+                    lease.attempts.add(self.ended(action, AttemptOutcome::Parked { since: now }, detail));
+                    held.insert(action.clone());
+                    continue;
+                }
+                Gate::Expired { detail } => {
+                    tracing::error!(source = %event.source, event.id = %event.id, action = %action, outcome = "dead", detail, "{action} is given up: {detail}");
+                    lease.attempts.add(self.ended(action, AttemptOutcome::Dead, detail));
+                    continue;
+                }
+            };
             let cause = Cause { event, action, retention_days };
-            let attempt = self.attempt(cause, &view, &context, &secrets, lease).await;
-            lease.attempts.0.push(attempt);
+            let performed = self.perform(cause, configured, &view, &context, &secrets).await;
             unwritten = true;
+            let now = self.ambient.now();
+            let waits = match self.learn(action, configured, pass, &performed, bearer, now).await {
+                Ok(waits) => waits,
+                Err(error) => {
+                    // It can't be parked, so it waits as it would have without a destination that is down.
+                    tracing::warn!(source = %event.source, event.id = %event.id, action = %action, error = format!("{error:#}"), "the event could not be parked");
+                    false
+                }
+            };
+            if waits {
+                held.insert(action.clone());
+            }
+            let attempt = self.judge(cause, configured, performed, waits, lease, now);
+            lease.attempts.add(attempt);
         }
     }
 
     /// One run of one action.
-    async fn attempt(
+    async fn perform(
         &self,
         cause: Cause<'_>,
+        configured: &ConfiguredAction,
         view: &View,
         context: &Value,
         secrets: &Secrets,
+    ) -> Performed {
+        let about = About { action: cause.action, event: cause.event, view, context };
+        match configured.action.plan(&about) {
+            Ok(effect) => self.performer.perform(effect, cause, secrets, self.ambient.now()).await,
+            Err(error) => Performed::Impossible { detail: error.to_string() },
+        }
+    }
+
+    /// What follows from one run of one action.
+    fn judge(
+        &self,
+        cause: Cause<'_>,
+        configured: &ConfiguredAction,
+        performed: Performed,
+        waits: bool,
         lease: &Lease,
+        now: EpochMillis,
     ) -> Attempt {
         let Cause { event, action, .. } = cause;
-        let about = About { action, event, view, context };
-        let planned = self.config.actions.get(action).map(|configured| configured.action.plan(&about));
-        let performed = match planned {
-            Some(Ok(effect)) => self.performer.perform(effect, cause, secrets, self.ambient.now()).await,
-            Some(Err(error)) => Performed::Impossible { detail: error.to_string() },
-            None => Performed::Impossible { detail: "the action is not configured".to_owned() },
+        let tries = lease.attempts.tries(action) + 1;
+        let again = |detail: String, retry_after_ms| {
+            let schedule = &configured.policy.retry;
+            match retry_at(schedule, tries, now, retry_after_ms, self.ambient.chance()) {
+                Some(next_at) => (AttemptOutcome::Retry { next_at }, detail),
+                None => (AttemptOutcome::Dead, format!("{detail}; given up after {tries} tries")),
+            }
         };
-        let now = self.ambient.now();
-        let failures = lease.attempts.count(action) + 1;
         let (outcome, detail) = match performed {
             Performed::Done { detail } => (AttemptOutcome::Done, detail),
             Performed::Impossible { detail } => (AttemptOutcome::Dead, detail),
-            Performed::Failed { detail, retry_after_ms } => {
-                match retry_at(failures, now, retry_after_ms, self.ambient.chance()) {
-                    Some(next_at) => (AttemptOutcome::Retry { next_at }, detail),
-                    None => (AttemptOutcome::Dead, format!("{detail}; given up after {failures} tries")),
-                }
+            Performed::Failed { detail, .. } | Performed::Gone { detail } if waits => {
+                (AttemptOutcome::Parked { since: now }, detail)
             }
+            Performed::Failed { detail, retry_after_ms } => again(detail, retry_after_ms),
+            Performed::Gone { detail } => again(detail, None),
         };
         let word = outcome.word();
-        match outcome {
-            AttemptOutcome::Done => {
+        match &outcome {
+            AttemptOutcome::Done | AttemptOutcome::Replayed { .. } => {
                 tracing::info!(source = %event.source, event.id = %event.id, action = %action, outcome = word, detail, "{action}: {detail}")
             }
             AttemptOutcome::Retry { next_at } => {
                 tracing::warn!(source = %event.source, event.id = %event.id, action = %action, outcome = word, detail, next_at = %next_at, "{action} failed and is tried again at {next_at}: {detail}")
             }
+            AttemptOutcome::Parked { .. } => {
+                tracing::warn!(source = %event.source, event.id = %event.id, action = %action, outcome = word, detail, "{action} failed and waits until its destination is back: {detail}")
+            }
             AttemptOutcome::Dead => {
                 tracing::error!(source = %event.source, event.id = %event.id, action = %action, outcome = word, detail, "{action} failed for good: {detail}")
             }
         }
-        Attempt { action: action.clone(), outcome, at: now, detail }
+        self.ended(action, outcome, detail)
+    }
+
+    fn ended(&self, action: &Name, outcome: AttemptOutcome, detail: impl Into<String>) -> Attempt {
+        Attempt { action: action.clone(), outcome, at: self.ambient.now(), detail: detail.into() }
     }
 
     /// Notes why nothing can be routed at all.
@@ -365,6 +455,3 @@ const WORK_MS_MAX: i64 = 25_000;
 
 /// How often the result of an attempt is tried to be written down.
 const ADVANCE_ROUNDS: usize = 3;
-
-/// What stands in place of an action where an event could not be routed.
-pub const ROUTING: &str = "routing";

@@ -1,4 +1,4 @@
-//! The sweeper: queues what is due in the outbox.
+//! The sweeper: queues what is due in the outbox, and lets go what is parked for destinations that are back.
 
 use futures::future::join_all;
 use hookgate_aws::{schema::OUTBOX_SHARDS, store::Due};
@@ -46,6 +46,7 @@ impl Worker {
                 break;
             }
         }
+        swept.queued += self.drain().await;
         if swept != Swept::default() {
             tracing::info!(
                 outcome = "swept",

@@ -279,9 +279,9 @@ fn print(event: &Event, entry: Option<&Entry>) {
         let rows: Vec<Vec<String>> = attempts
             .iter()
             .map(|attempt| {
-                let outcome = match attempt.outcome {
-                    AttemptOutcome::Retry { next_at } => format!("retry at {}", show::short_time(next_at)),
-                    AttemptOutcome::Done | AttemptOutcome::Dead => attempt.outcome.word().to_owned(),
+                let outcome = match &attempt.outcome {
+                    AttemptOutcome::Retry { next_at } => format!("retry at {}", show::short_time(*next_at)),
+                    _ => attempt.outcome.word().to_owned(),
                 };
                 vec![
                     show::short_time(attempt.at),

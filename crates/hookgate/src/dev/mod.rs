@@ -137,6 +137,7 @@ impl Stack {
             },
             store,
             config,
+            destinations: worker::Destinations::default(),
             ambient,
         });
 

@@ -12,7 +12,7 @@ use crate::{
     template::Template,
 };
 
-pub(super) const KIND: Kind = Kind::new::<Count>("count", "counts events by day");
+pub(super) const KIND: Kind = Kind::new::<Count>("count", "counts events by day").inward();
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

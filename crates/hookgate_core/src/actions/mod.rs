@@ -35,6 +35,8 @@ pub struct Kind {
     pub name: &'static str,
     /// What it does, in a line.
     pub summary: &'static str,
+    /// Whether it reaches something outside of the installation.
+    pub reaches_outward: bool,
     read: Read,
 }
 
@@ -54,7 +56,12 @@ impl Kind {
             A::deserialize(toml::de::ValueDeserializer::from(value))
                 .map(|action| Box::new(action) as Box<dyn Action>)
         }
-        Self { name, summary, read: read::<A> }
+        Self { name, summary, reaches_outward: true, read: read::<A> }
+    }
+
+    /// One that only writes into the installation's own table.
+    const fn inward(self) -> Self {
+        Self { reaches_outward: false, ..self }
     }
 
     /// Reads the keys of one `[actions.NAME]` table, `kind` taken out.

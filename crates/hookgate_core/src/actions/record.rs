@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub(super) const KIND: Kind =
-    Kind::new::<Record>("record", "keeps the latest state of something in the table");
+    Kind::new::<Record>("record", "keeps the latest state of something in the table").inward();
 
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "Written")]

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use crate::{
     actions::{Action, Kind},
     catalogue::{Answering, Provider},
+    destination::Policy,
     handshake::Handshake,
     ids::Name,
     place::{Locator, Place},
@@ -96,6 +97,15 @@ pub struct ConfiguredAction {
     pub kind: &'static Kind,
     /// What it does.
     pub action: Box<dyn Action>,
+    /// How it is run.
+    pub policy: Policy,
+}
+
+impl ConfiguredAction {
+    /// Whether it reaches outward, and so has a destination that can fail, be paused and be limited.
+    pub fn has_destination(&self) -> bool {
+        self.kind.reaches_outward
+    }
 }
 
 /// Largest body: an HTTP API's own limit (10 MB; a Lambda function gets at most 6 MB of it, see the README).

@@ -13,6 +13,7 @@ use super::{BODY_BYTES_MAX, Config, ConfiguredAction, Mode, Problem, RETENTION_D
 use crate::{
     actions,
     catalogue::{self, Answering, Provider},
+    destination::{POLICY_KEYS, Policy},
     ids::Name,
     place::Locator,
     request::WEBHOOKS_SEGMENT,
@@ -321,13 +322,39 @@ fn action(
         problems.add(&kind.span(), format!("{what}: unknown kind `{word}`{hint} (there are {})", list()));
         return None;
     };
+    let policy = policy(&mut table, known, &whole, &what, problems);
     match known.read(Spanned::new(whole.clone(), DeValue::Table(table))) {
-        Ok(action) => Some(ConfiguredAction { kind: known, action }),
+        Ok(action) => Some(ConfiguredAction { kind: known, action, policy: policy? }),
         Err(error) => {
             problems.add_error(&error, &whole, &what);
             None
         }
     }
+}
+
+/// Takes out of an action's table what is said about how it is run.
+fn policy(
+    table: &mut DeTable<'_>,
+    kind: &actions::Kind,
+    whole: &Range<usize>,
+    what: &str,
+    problems: &mut Problems<'_>,
+) -> Option<Policy> {
+    let mut taken = DeTable::new();
+    for key in POLICY_KEYS {
+        let Some((key, value)) = table.remove_entry(*key) else { continue };
+        if !kind.reaches_outward && key.get_ref() != "retry" {
+            let message = format!(
+                "{what}: `{}` is for actions that reach outward; `{}` does not",
+                key.get_ref(),
+                kind.name
+            );
+            problems.add(&key.span(), message);
+            return None;
+        }
+        taken.insert(key, value);
+    }
+    plain(Spanned::new(whole.clone(), DeValue::Table(taken)), what, problems)
 }
 
 #[derive(Deserialize)]
