@@ -18,6 +18,7 @@ mod flow_destinations;
 mod flow_known;
 mod flow_modes;
 mod flow_refuse;
+mod flow_replay;
 mod flow_requests;
 mod flow_secrets;
 mod functions;

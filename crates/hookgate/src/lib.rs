@@ -4,10 +4,11 @@
 //! - [`dev`]: the gateway with embedded engines: the functions' own handlers, and around them what AWS would do
 //! - [`local`]: the data folder, by which a command finds the stack, running or not
 //! - [`samples`]: the deliveries of `events/`, made fresh and signed
-//! - [`cli`]: one file a command; [`show`]: what they print
+//! - [`cli`]: one file a command; [`show`], [`progress`]: what they print
 
 pub mod cli;
 pub mod dev;
 pub mod local;
+pub mod progress;
 pub mod samples;
 pub mod show;

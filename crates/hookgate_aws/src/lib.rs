@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`mod@env`]: the variables that a function reads; [`clients`]: SDK clients made from them
 //! - [`schema`]: every key and attribute of the table; [`store`]: every call that touches it; [`quarantine`]: those for what was refused;
-//!   [`destinations`]: those for what waits
+//!   [`destinations`]: those for what waits; [`replay`]: those for what a person asks for again
 //! - [`queue`]: sending messages; [`secrets`]: the cached secret; [`sender_keys`]: the cached public keys of senders
 //! - [`effects`]: performing what an action planned; [`egress`]: where it may connect to
 //! - [`ambient`]: the clock and the dice, which everything else is given; [`log`]: the functions' logs
@@ -19,6 +19,7 @@ pub mod env;
 pub mod log;
 pub mod quarantine;
 pub mod queue;
+pub mod replay;
 pub mod schema;
 pub mod secrets;
 pub mod sender_keys;

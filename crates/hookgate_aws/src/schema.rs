@@ -14,6 +14,7 @@
 //! | event parked for it | `W#action#shard` | `millis#source#id` | worker, while it is not up | 1 |
 //! | its rate | `Y#action` | `R` | worker, for each run, if it has one | 1 to 2 |
 //! | its places | `Y#action` | `C#00` | worker, two for each run, if they are limited | 1 |
+//! | replay that was asked for | `J` | its name | a person | 1 |
 //! | counter | `C#counter` | `day#label#shard` | worker | 2 |
 //!
 //! An event costs its own units (2 for 2 KB of JSON) and one each for the lease and the end of its one action.
@@ -180,6 +181,12 @@ pub fn parse_time_sk(sk: &str) -> Option<(EpochMillis, Name, EventId)> {
 pub fn record_pk(collection: &str) -> String {
     format!("R#{collection}")
 }
+
+/// Partition key of all replays.
+pub const REPLAYS_PK: &str = "J";
+
+/// What a replay was asked for, as JSON.
+pub const JOB: &str = "job";
 
 /// Partition key of all destinations: one query has how all of them stand.
 pub const DESTINATIONS_PK: &str = "X";

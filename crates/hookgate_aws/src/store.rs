@@ -865,7 +865,7 @@ fn attempts(item: &Item, key: &StatusKey) -> Result<Attempts, StoreError> {
     }
 }
 
-fn entry(item: &Item) -> Result<Entry, StoreError> {
+pub(crate) fn entry(item: &Item) -> Result<Entry, StoreError> {
     let sk = text(item, SK).unwrap_or_default();
     let damaged = |what| StoreError::Damaged { what, key: sk.to_owned(), source: None };
     let key = StatusKey::parse(sk).ok_or_else(|| damaged("the key"))?;

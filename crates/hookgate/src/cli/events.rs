@@ -108,12 +108,12 @@ pub(super) struct List {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Since {
+pub(super) enum Since {
     At(EpochMillis),
     Ago(i64),
 }
 
-fn since(text: &str) -> Result<Since, String> {
+pub(super) fn since(text: &str) -> Result<Since, String> {
     let units = [('s', 1_000), ('m', 60_000), ('h', 3_600_000), ('d', DAY_MS)];
     for (unit, millis) in units {
         if let Some(number) = text.strip_suffix(unit).and_then(|number| number.parse::<u32>().ok()) {
@@ -155,7 +155,7 @@ impl List {
 }
 
 /// The newest events that `keep` keeps, day by day, page by page.
-async fn newest(
+pub(super) async fn newest(
     store: &Store,
     from: EpochMillis,
     now: EpochMillis,

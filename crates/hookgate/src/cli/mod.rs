@@ -10,6 +10,7 @@ use crate::{
 };
 
 mod check;
+mod destinations;
 mod dev;
 mod env;
 mod events;
@@ -17,6 +18,7 @@ mod inbox;
 mod providers;
 mod quarantine;
 mod records;
+mod replay;
 mod send;
 mod verify;
 
@@ -42,6 +44,11 @@ enum Command {
     /// See what was refused and kept apart, and let it in
     #[command(subcommand)]
     Quarantine(quarantine::Quarantine),
+    /// Run again what gave up
+    Replay(replay::Replay),
+    /// See how the places that actions reach stand, and switch them off and on
+    #[command(subcommand)]
+    Destinations(destinations::Destinations),
     /// See what `record` actions keep
     Records(records::Records),
     /// See what `count` actions have counted
@@ -96,6 +103,8 @@ pub fn run() -> ExitCode {
             Command::Send(command) => command.run().await,
             Command::Events(command) => command.run().await,
             Command::Quarantine(command) => command.run().await,
+            Command::Replay(command) => command.run().await,
+            Command::Destinations(command) => command.run().await,
             Command::Records(command) => command.run().await,
             Command::Counts(command) => command.run().await,
             Command::Inbox(command) => command.run(),

@@ -75,9 +75,10 @@ fn signed(url: &str, how: Outgoing, secret: &str) -> HttpEffect {
 
 fn detail(performed: &Performed) -> &str {
     match performed {
-        Performed::Done { detail } | Performed::Failed { detail, .. } | Performed::Impossible { detail } => {
-            detail
-        }
+        Performed::Done { detail }
+        | Performed::Failed { detail, .. }
+        | Performed::Impossible { detail }
+        | Performed::Gone { detail } => detail,
     }
 }
 
