@@ -83,7 +83,7 @@ function flip(body) {
   return `${body.slice(0, at)}${Number(body[at]) + 1}${body.slice(at + 1)}`;
 }
 
-/** The vectors of one provider: every valid request, each with its tampered twins. */
+/** The vectors of one provider: every valid request, each with its tampered twins, and its handshakes. */
 export async function vectors(provider, version) {
   const url = `https://hooks.example.com/in/${provider.slug}`;
   const out = [];
@@ -124,6 +124,26 @@ export async function vectors(provider, version) {
       await add(`${name}-tampered-${what}`, { ...request, ...twin, headers: { ...request.headers, ...twin.headers } }, false, what);
     }
     if (provider.timed) await add(`${name}-tampered-timestamp-too-old`, await make(OLD), false, "timestamp-too-old");
+  }
+  for (const [name, { response, ...request }] of Object.entries(provider.handshakes ?? {})) {
+    out.push({
+      id: `${provider.slug}-${name}`,
+      provider: provider.slug,
+      origin: "sdk",
+      origin_detail: "response produced by SDK code",
+      source: `${provider.sdk}@${version} ${provider.by}`,
+      secrets: provider.secrets,
+      method: "GET",
+      url,
+      now: NOW,
+      headers: {},
+      body: "",
+      body_encoding: "utf8",
+      ...request,
+      valid: true,
+      kind: "handshake",
+      response,
+    });
   }
   return out;
 }

@@ -2,7 +2,7 @@
 //
 // One entry a provider: `requests` makes a request at a given time, `verify` asks the SDK.
 // `sign: true` says that the SDK itself made the signature (`noVerifier`: and cannot check it by itself);
-// `timed` adds a twin that is too old.
+// `timed` adds a twin that is too old; `handshakes` have the SDK's answer to a request that is no event.
 import { createSecretKey, createHash } from "node:crypto";
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
@@ -815,10 +815,42 @@ const plain = {
   verify: (r) => verifyPlainWebhook(r.body, r.headers["plain-request-signature"], "plain-signing-secret").error === undefined,
 };
 
+const { verifyWebhookSignature } = require("@doist/todoist-sdk");
+const todoist = bare(
+  "todoist", "@doist/todoist-sdk", "verifyWebhookSignature", "X-Todoist-Hmac-SHA256", "todoist-client-secret",
+  json({ event_name: "item:added", user_id: "2671355", version: "10", initiator: { id: "2671355", full_name: "Zoë" }, event_data: { id: "6XR4GqQQCW6Gv9h4", content: "Buy Milk" } }),
+  { encoding: "base64", headers: { "X-Todoist-Delivery-ID": "4b0bd36a-4a2e-4b1f-9d6a-0c7e7d7f0001" } },
+  (rawBody, signature) => verifyWebhookSignature({ rawBody, signature, clientSecret: "todoist-client-secret" }),
+);
+
+const autohook = require("twitter-autohook");
+const X = { consumer_secret: "x-consumer-secret" };
+const xRequest = (body) => () => ({
+  body,
+  headers: { "X-Twitter-Webhooks-Signature": `sha256=${hmac("sha256", X.consumer_secret, body, "base64")}` },
+});
+const x = {
+  slug: "x",
+  sdk: "twitter-autohook",
+  by: "validateSignature, validateWebhook",
+  secrets: { secret: X.consumer_secret },
+  requests: {
+    ok: xRequest(json({ for_user_id: "2244994945", tweet_create_events: [{ id_str: "1777000000000000001", timestamp_ms: "1779999995000", text: "grüß dich", user: { id_str: "6253282" } }] })),
+    "direct-message": xRequest(json({ for_user_id: "2244994945", direct_message_events: [{ type: "message_create", id: "1777000000000000002", created_timestamp: "1779999995000" }] })),
+  },
+  handshakes: {
+    crc: {
+      url: "https://hooks.example.com/in/x?crc_token=M2YxYzFiYjUtNzA0ZS00NzUyLTk&nonce=MTc3OTk5OTk5NQ",
+      response: { status: 200, json: autohook.validateWebhook("M2YxYzFiYjUtNzA0ZS00NzUyLTk", X) },
+    },
+  },
+  verify: (r) => autohook.validateSignature(r.headers, X, r.body),
+};
+
 const PROVIDERS = [
   hubspot("v3"), meta, hubspot("v1"), hubspot("v2"), sendgrid, square, telnyx, box, plivo, plivoV2, razorpay, viber, smartcarHook, mollie, lithic, imagekit,
   surge, portone, seam, privy, messagebird, contentful, mux, orb, ...vonageSms, saleor, kinde, jiraConnect, mercadoPago, adyenPlatform, lightspark,
-  creem, solidgate, cronofy, chargebee, phonepe, signalwire, paytrail, opennode, plain,
+  creem, solidgate, cronofy, chargebee, phonepe, signalwire, paytrail, opennode, plain, todoist, x,
 ];
 
 const version = (name) => JSON.parse(readFileSync(new URL(`node_modules/${name}/package.json`, import.meta.url))).version;
