@@ -14,6 +14,7 @@ const pem = (text, signature, key) => cryptoVerify("sha256", Buffer.from(text), 
 /** Whether the signature of a request is right: one rule a provider. */
 const RULES = {
   agora: (r, h, s) => h["agora-signature-v2"] === hmac("sha256", s.secret, r.body, "hex"),
+  aiprise: (r, h, s) => h["x-hmac-signature"] === hmac("sha256", s.secret, r.body, "hex"),
   alchemy: (r, h, s) => h["x-alchemy-signature"] === hmac("sha256", s.secret, r.body, "hex"),
   bitbucket: (r, h, s) => h["x-hub-signature"] === `sha256=${hmac("sha256", s.secret, r.body, "hex")}`,
   checkr: (r, h, s) => h["x-checkr-signature"] === hmac("sha256", s.secret, r.body, "hex"),
