@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     event::Event,
     ids::Name,
-    template::{Filter, TemplateError},
+    template::{Filter, FilterValue, TemplateError},
 };
 
 /// A pattern with `*` (any characters, none included) and `?` (exactly one).
@@ -61,6 +61,46 @@ pub struct RouteRule {
     pub actions: Vec<Name>,
 }
 
+/// What one route makes of an event.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// Its actions are run.
+    Matches {
+        /// What its filter came to; `None` for a route without one.
+        filter: Option<FilterValue>,
+    },
+    /// It is about other sources.
+    OtherSource,
+    /// It is about other types.
+    OtherType,
+    /// Its filter does not hold.
+    FilteredOut(FilterValue),
+    /// Its filter can't be evaluated for this event.
+    FilterFails(TemplateError),
+}
+
+impl RouteRule {
+    fn judge(&self, event: &Event, context: &Value) -> Verdict {
+        if !self.source.matches(event.source.as_str()) {
+            return Verdict::OtherSource;
+        }
+        if !self.event_type.matches(&event.event_type) {
+            return Verdict::OtherType;
+        }
+        match self.filter.as_ref().map(|filter| filter.value(context)) {
+            None => Verdict::Matches { filter: None },
+            Some(Ok(value)) if value.holds() => Verdict::Matches { filter: Some(value) },
+            Some(Ok(value)) => Verdict::FilteredOut(value),
+            Some(Err(error)) => Verdict::FilterFails(error),
+        }
+    }
+}
+
+/// What each route makes of an event, in the order of the file. One whose filter fails hides none of the others here.
+pub fn explain(config: &Config, event: &Event, context: &Value) -> Vec<Verdict> {
+    config.routes.iter().map(|route| route.judge(event, context)).collect()
+}
+
 /// The actions that an event leads to, each once, in the order of the file.
 ///
 /// # Errors
@@ -69,13 +109,10 @@ pub struct RouteRule {
 pub fn actions(config: &Config, event: &Event, context: &Value) -> Result<Vec<Name>, TemplateError> {
     let mut actions: Vec<Name> = Vec::new();
     for route in &config.routes {
-        if !route.source.matches(event.source.as_str()) || !route.event_type.matches(&event.event_type) {
-            continue;
-        }
-        if let Some(filter) = &route.filter
-            && !filter.holds(context)?
-        {
-            continue;
+        match route.judge(event, context) {
+            Verdict::Matches { .. } => {}
+            Verdict::OtherSource | Verdict::OtherType | Verdict::FilteredOut(_) => continue,
+            Verdict::FilterFails(error) => return Err(error),
         }
         for action in &route.actions {
             if !actions.contains(action) {
@@ -88,6 +125,8 @@ pub fn actions(config: &Config, event: &Event, context: &Value) -> Result<Vec<Na
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::testing;
 
@@ -136,6 +175,74 @@ mod tests {
         let config = Config::parse(&CONFIG.replace("event.amount > 10", "event.amount + 1 > 10")).unwrap();
         let (event, view) = testing::event(&config, "pay", br#"{"amount": {"of": "it"}}"#);
         assert!(actions(&config, &event, &event.context(&view)).is_err());
+    }
+
+    #[test]
+    fn every_route_says_why_or_why_not() {
+        let verdicts = |source: &str, body: &str| {
+            let config = Config::parse(CONFIG).unwrap();
+            let (event, view) = testing::event(&config, source, body.as_bytes());
+            let verdicts = explain(&config, &event, &event.context(&view));
+            verdicts.iter().map(|verdict| format!("{verdict:?}")).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            verdicts("pay", r#"{"type": "invoice.paid", "amount": 11}"#),
+            ["Matches { filter: None }", "Matches { filter: Some(true) }"]
+        );
+        assert_eq!(verdicts("pay", r#"{"type": "x", "amount": 5}"#), ["OtherType", "FilteredOut(false)"]);
+        assert_eq!(verdicts("other", "{}"), ["OtherSource", "OtherSource"]);
+    }
+
+    proptest! {
+        /// What is explained is what is done: the actions of the routes that match, or the first filter's error.
+        #[test]
+        fn actions_are_those_of_the_routes_that_match(
+            routes in proptest::collection::vec(
+                (
+                    prop::sample::select(vec!["pay", "p*", "*", "other"]),
+                    prop::sample::select(vec!["*", "a.*", "b"]),
+                    prop::sample::select(vec!["", "event.yes", "event.no", "event.yes + 1", "event.gone.too"]),
+                    proptest::sample::subsequence(vec!["a", "b", "c"], 1..=3),
+                ),
+                0..6,
+            ),
+            event_type in prop::sample::select(vec!["a.x", "b", "c"]),
+        ) {
+            let (head, _) = CONFIG.split_once("[[routes]]").unwrap();
+            let mut text = head.to_owned();
+            for (source, event_type, filter, actions) in &routes {
+                text += &format!("[[routes]]\nsource = \"{source}\"\ntype = \"{event_type}\"\nactions = {actions:?}\n");
+                if !filter.is_empty() {
+                    text += &format!("filter = \"{filter}\"\n");
+                }
+            }
+            let config = Config::parse(&text).unwrap();
+            let body = format!(r#"{{"type": "{event_type}", "yes": {{"a": 1}}, "no": 0}}"#);
+            let (event, view) = testing::event(&config, "pay", body.as_bytes());
+            let context = event.context(&view);
+
+            let verdicts = explain(&config, &event, &context);
+            prop_assert_eq!(verdicts.len(), config.routes.len());
+            let mut expected = Ok(Vec::new());
+            for (route, verdict) in config.routes.iter().zip(verdicts) {
+                match verdict {
+                    Verdict::Matches { .. } => {
+                        if let Ok(names) = &mut expected {
+                            for name in &route.actions {
+                                if !names.contains(name) {
+                                    names.push(name.clone());
+                                }
+                            }
+                        }
+                    }
+                    Verdict::FilterFails(error) => {
+                        expected = expected.and(Err(error));
+                    }
+                    Verdict::OtherSource | Verdict::OtherType | Verdict::FilteredOut(_) => {}
+                }
+            }
+            prop_assert_eq!(actions(&config, &event, &context), expected);
+        }
     }
 
     #[test]

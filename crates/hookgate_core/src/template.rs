@@ -1,5 +1,7 @@
 //! Templates and filters: minijinja over an event's context.
 
+use std::fmt;
+
 use minijinja::{Environment, UndefinedBehavior, value::Serde};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
@@ -16,6 +18,10 @@ pub struct Template(String);
 /// there is false.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter(String);
+
+/// What a filter came to for one event. It prints as JSON, and as `undefined` for what is not there.
+#[derive(Clone, PartialEq)]
+pub struct FilterValue(minijinja::Value);
 
 /// A template or filter that can't be read or evaluated. Sending the event again doesn't help.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -72,14 +78,53 @@ impl Filter {
         Ok(Self(text.to_owned()))
     }
 
-    /// Whether it holds.
+    /// What it comes to.
     ///
     /// # Errors
     /// [`TemplateError`] when an operation makes no sense, such as comparing a text with a number.
-    pub fn holds(&self, context: &Value) -> Result<bool, TemplateError> {
+    pub fn value(&self, context: &Value) -> Result<FilterValue, TemplateError> {
         let environment = environment(UndefinedBehavior::Chainable);
         let expression = environment.compile_expression(&self.0).map_err(|e| error(&e))?;
-        expression.eval(Serde(context)).map(|value| value.is_true()).map_err(|e| error(&e))
+        expression.eval(Serde(context)).map(FilterValue).map_err(|e| error(&e))
+    }
+
+    /// Whether it holds.
+    ///
+    /// # Errors
+    /// As for [`Self::value`].
+    pub fn holds(&self, context: &Value) -> Result<bool, TemplateError> {
+        self.value(context).map(|value| value.holds())
+    }
+
+    /// The expression that was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FilterValue {
+    /// Whether that counts as true: not `false`, 0, empty or absent.
+    pub fn holds(&self) -> bool {
+        self.0.is_true()
+    }
+}
+
+impl fmt::Display for FilterValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_undefined() {
+            return f.write_str("undefined");
+        }
+        match serde_json::to_string(&self.0) {
+            Ok(json) => f.write_str(&json),
+            // A value that JSON does not have.
+            Err(_) => fmt::Display::fmt(&self.0, f),
+        }
+    }
+}
+
+impl fmt::Debug for FilterValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -128,5 +173,23 @@ mod tests {
             assert_eq!(Filter::parse(text).unwrap().holds(&context), Ok(want), "{text}");
         }
         assert!(Filter::parse("event.amount >").is_err());
+    }
+
+    #[test]
+    fn a_filter_says_what_it_came_to() {
+        let context =
+            json!({"event": {"amount": 5, "name": "a\"b", "none": null, "list": [1, "x"], "of": {"a": 1}}});
+        for (text, value) in [
+            ("event.amount > 4", "true"),
+            ("event.amount - 5", "0"),
+            ("event.name", r#""a\"b""#),
+            ("event.nope.deeper", "undefined"),
+            ("event.none", "null"),
+            ("event.list", r#"[1,"x"]"#),
+            ("event.of", r#"{"a":1}"#),
+        ] {
+            assert_eq!(Filter::parse(text).unwrap().value(&context).unwrap().to_string(), value, "{text}");
+        }
+        assert!(Filter::parse("event.of + 1").unwrap().value(&context).is_err());
     }
 }

@@ -200,9 +200,14 @@ impl Locator {
 
     /// The value of the first complete alternative.
     pub fn find(&self, request: &Request, view: Option<&View>) -> Option<String> {
+        self.find_in(request, view).map(|(_, value)| value)
+    }
+
+    /// Like [`Self::find`], with the alternative that it was found in.
+    pub fn find_in(&self, request: &Request, view: Option<&View>) -> Option<(Self, String)> {
         self.alternatives.iter().find_map(|places| {
             let values: Option<Vec<String>> = places.iter().map(|place| place.find(request, view)).collect();
-            values.map(|values| values.join("."))
+            values.map(|values| (Self { alternatives: vec![places.clone()] }, values.join(".")))
         })
     }
 }
@@ -259,6 +264,19 @@ mod tests {
         ] {
             assert_eq!(find(locator, &request).as_deref(), want, "{locator}");
         }
+    }
+
+    #[test]
+    fn says_where_it_was_found() {
+        let request = testing::request(br#"{"a": "x", "b": "y"}"#);
+        let view = body::view(&request, "").unwrap();
+        let found = |text: &str| {
+            let (place, value) = Locator::parse(text).unwrap().find_in(&request, Some(&view))?;
+            Some((place.to_string(), value))
+        };
+        let text = "json:/nope + json:/a or json:/a + json:/b or json:/b";
+        assert_eq!(found(text), Some(("json:/a + json:/b".into(), "x.y".into())));
+        assert_eq!(found("json:/nope or header:nope"), None);
     }
 
     #[test]
