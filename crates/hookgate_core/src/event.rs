@@ -144,7 +144,11 @@ impl Event {
     }
 
     /// What filters and templates see: `event` (the view of the body), `source`, `id`, `type`, `verified`, `occurred_at`,
-    /// `received_at`, `headers` (by lower-case name) and `query`.
+    /// `received_at`, `headers` (by lower-case name), `path` (the type in the URL, where it has one) and `query` (as it
+    /// was sent, without `?`).
+    ///
+    /// Of the headers and the query that is what is kept of them: credentials, forwarding headers and a secret that is
+    /// the proof itself were taken out before. A signature is there: it proves one body, and opens nothing.
     pub fn context(&self, view: &View) -> Value {
         let mut headers = Map::new();
         for name in self.request.headers.keys() {
@@ -161,6 +165,7 @@ impl Event {
             "occurred_at": self.occurred_at.map(|t| t.to_string()),
             "received_at": self.request.received_at.to_string(),
             "headers": headers,
+            "path": self.request.path_type,
             "query": self.request.query,
         })
     }
@@ -311,6 +316,42 @@ mod tests {
         let kept: Vec<_> = event.request.headers.keys().map(HeaderName::as_str).collect();
         assert_eq!(kept, ["content-type", "x-other"]);
         assert_eq!((event.request.query.as_str(), event.request.url.as_str()), ("a=1&b=%20", ""));
+    }
+
+    #[test]
+    fn filters_and_templates_see_the_event_and_no_credential() {
+        let config = Config::parse(CONFIG).unwrap();
+        let source = source(&config, "any");
+        let mut request = testing::request(br#"{"a": 1}"#);
+        request.query = "a=1&key=hunter2".into();
+        request.path_type = Some("opt-out".into());
+        for name in ["Authorization", "Proxy-Authorization", "Cookie", "X-Forwarded-For", "X-Key"] {
+            testing::set_header(&mut request, name, "hunter2");
+        }
+        for (name, value) in [("X-Hub-Signature-256", "sha256=00"), ("X-GitHub-Event", "push")] {
+            testing::set_header(&mut request, name, value);
+        }
+        request.headers.append("x-many", http::HeaderValue::from_static("1"));
+        request.headers.append("x-many", http::HeaderValue::from_static("2"));
+        let secret = Secret::from("hunter2");
+        let verified = source.verifier.verify(&request, &[&secret], request.received_at).unwrap();
+        let (event, view) = Event::new(source, &verified).unwrap();
+        let context = event.context(&view);
+        assert_eq!(
+            context,
+            json!({
+                "event": {"a": 1}, "source": "any", "id": event.id, "type": "opt-out", "verified": true,
+                "occurred_at": null, "received_at": "2026-05-28T20:26:40.000Z", "path": "opt-out", "query": "a=1",
+                "headers": {
+                    "content-type": "application/json", "x-github-event": "push", "x-hub-signature-256": "sha256=00",
+                    "x-many": "1,2",
+                },
+            })
+        );
+        assert!(!context.to_string().contains("hunter2"));
+        let (event, view) = Event::unverified(source, &request, "forged".into()).unwrap();
+        assert_eq!(event.context(&view)["verified"], false);
+        assert!(!event.context(&view).to_string().contains("hunter2"));
     }
 
     #[test]
