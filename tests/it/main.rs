@@ -5,7 +5,7 @@
 //! - `fault_*`: what happens when a dependency, an action or the process fails
 //! - `samples`: every file of `events/`; `functions`: the real `ingest` and `worker` processes
 //! - `backend`, `runtime_api`: what is behind those and in front of them
-//! - `program`: the `hookgate` command as a process; `template`: `template.yaml`
+//! - `program*`: the `hookgate` command as a process; `template`: `template.yaml`
 
 mod backend;
 mod fault_ingest;
@@ -24,6 +24,7 @@ mod flow_secrets;
 mod functions;
 mod harness;
 mod program;
+mod program_route;
 mod runtime_api;
 mod samples;
 mod template;

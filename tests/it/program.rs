@@ -36,27 +36,27 @@ use crate::{
 };
 
 /// A folder with nothing in it but what the program puts there.
-struct Place {
+pub(crate) struct Place {
     folder: TempDir,
 }
 
 /// How a command ended.
-struct Ended {
-    code: i32,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ended {
     #[track_caller]
-    fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert_eq!(self.code, 0, "{}{}", self.stdout, self.stderr);
         self.stdout
     }
 
     /// The JSON objects that it printed, one a line.
     #[track_caller]
-    fn lines(self) -> Vec<Value> {
+    pub(crate) fn lines(self) -> Vec<Value> {
         self.ok()
             .lines()
             .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
@@ -65,22 +65,22 @@ impl Ended {
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary("hookgate"));
         command.args(arguments).current_dir(self.folder.path()).env_remove("RUST_LOG");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
     }
 
-    async fn run(&self, arguments: &[&str]) -> Ended {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Ended {
         let output = timeout(PATIENCE, self.command(arguments).output()).await;
         let output = output.unwrap_or_else(|_| panic!("{arguments:?} goes on and on")).unwrap();
         Ended {
@@ -99,7 +99,7 @@ impl Place {
     }
 
     /// The gateway, once it says that it runs.
-    async fn dev(&self, more: &[&str]) -> Running {
+    pub(crate) async fn dev(&self, more: &[&str]) -> Running {
         let data = self.path(".hookgate");
         let arguments = [&["dev", "--port", "0", "--data", data.to_str().unwrap()], more].concat();
         let mut dev = self.spawn(&arguments);
@@ -123,17 +123,17 @@ impl Place {
         serde_json::from_str(&fs::read_to_string(self.path(".hookgate/secrets.json")).unwrap()).unwrap()
     }
 
-    fn secret(&self, name: &str) -> String {
+    pub(crate) fn secret(&self, name: &str) -> String {
         self.secrets()[name][0].as_str().unwrap().to_owned()
     }
 
-    async fn list(&self) -> Vec<Value> {
+    pub(crate) async fn list(&self) -> Vec<Value> {
         // Without --since it looks through 31 days, if need be.
         self.run(&["events", "list", "--json", "--limit", "10000", "--since", "1h"]).await.lines()
     }
 
     /// All events, once there are so many and nothing is left to do for any of them.
-    async fn all_done(&self, count: usize) -> Vec<Value> {
+    pub(crate) async fn all_done(&self, count: usize) -> Vec<Value> {
         eventually(&format!("{count} events are done"), || async {
             let events = self.list().await;
             let over = events.iter().filter(|event| is_over(event)).count();
@@ -142,7 +142,7 @@ impl Place {
         .await
     }
 
-    async fn show(&self, id: &str) -> Value {
+    pub(crate) async fn show(&self, id: &str) -> Value {
         self.run(&["events", "show", id, "--json"]).await.lines().remove(0)
     }
 }
@@ -156,12 +156,12 @@ fn ids(events: &[Value]) -> BTreeSet<String> {
 }
 
 /// A command that goes on until it is stopped.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     stdout: Output,
     stderr: Output,
     readers: [JoinHandle<()>; 2],
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Running {

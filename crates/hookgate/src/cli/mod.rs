@@ -19,6 +19,8 @@ mod providers;
 mod quarantine;
 mod records;
 mod replay;
+mod request_file;
+mod route;
 mod send;
 mod verify;
 
@@ -61,6 +63,8 @@ enum Command {
     Providers(providers::Providers),
     /// Say why a request is verified, or which step fails and the likely cause
     Verify(verify::Verify),
+    /// Show what an event would do, without doing it
+    Route(route::Route),
     /// Print the variables with which the real functions, cargo-lambda and the AWS CLI run against the local stack
     Env(env::Env),
 }
@@ -111,6 +115,7 @@ pub fn run() -> ExitCode {
             Command::Check(command) => command.run(),
             Command::Providers(command) => command.run(),
             Command::Verify(command) => command.run().await,
+            Command::Route(command) => command.run(),
             Command::Env(command) => command.run(),
         }
     });

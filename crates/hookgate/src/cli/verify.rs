@@ -1,6 +1,6 @@
 //! `hookgate verify`: which step of a verification fails, and why. For the owner: a stranger is told nothing.
 
-use std::{collections::BTreeMap, io::Read, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
@@ -15,11 +15,9 @@ use hookgate_core::{
     time::EpochMillis,
     verify::{Verifier, VerifyError},
 };
-use http::Method;
-use serde::Deserialize;
 use serde_json::json;
 
-use super::{ConfigArgs, DataArgs};
+use super::{ConfigArgs, DataArgs, request_file::RequestFile};
 use crate::{local, show};
 
 #[derive(Debug, Args)]
@@ -50,43 +48,6 @@ pub(super) struct Verify {
     data: DataArgs,
 }
 
-/// A request as `tests/vectors.json` and `events/` have them.
-#[derive(Deserialize)]
-struct Written {
-    #[serde(default = "post")]
-    method: String,
-    url: String,
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
-    #[serde(default)]
-    body: String,
-    #[serde(default)]
-    body_encoding: String,
-    now: Option<i64>,
-}
-
-fn post() -> String {
-    "POST".to_owned()
-}
-
-impl Written {
-    fn request(&self, now: EpochMillis) -> anyhow::Result<Request> {
-        let body = match self.body_encoding.as_str() {
-            "" | "utf8" | "text" => self.body.clone().into_bytes(),
-            "base64" => BASE64.decode(self.body.as_bytes()).context("`body` is no base64")?,
-            other => bail!("`body_encoding` is `{other}`; it has to be utf8 or base64"),
-        };
-        let mut request = Request::post(&self.url, body, now);
-        request.method = Method::from_bytes(self.method.as_bytes()).context("`method` is none")?;
-        for (name, value) in &self.headers {
-            if !request.set_header(name, value) {
-                bail!("the header {name} can't be one");
-            }
-        }
-        Ok(request)
-    }
-}
-
 /// What a request is verified with.
 struct With {
     verifier: Verifier,
@@ -98,17 +59,7 @@ struct With {
 
 impl Verify {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let text = match self.file.to_str() {
-            Some("-") => {
-                let mut text = String::new();
-                std::io::stdin().read_to_string(&mut text).context("reading standard input")?;
-                text
-            }
-            _ => std::fs::read_to_string(&self.file)
-                .with_context(|| format!("reading {}", self.file.display()))?,
-        };
-        let written: Written = serde_json::from_str(&text)
-            .map_err(|e| anyhow!("{} is no request in JSON: {e}", self.file.display()))?;
+        let written = RequestFile::read(&self.file)?;
         let system = Ambient::system().now();
         let now = self.now.or(written.now).map_or(system, EpochMillis::from_seconds);
         let request = written.request(now)?;

@@ -78,7 +78,7 @@ pub struct Verified<'r> {
 
 impl<'r> Verified<'r> {
     /// Takes a request without proof. For nothing but a source that only observes, whose events are marked as
-    /// unverified and can't have the id of a verified one.
+    /// unverified and can't have the id of a verified one, and for showing what an event would do without storing it.
     pub fn unproved(request: &'r Request) -> Self {
         Self { request, signed_at: None }
     }
