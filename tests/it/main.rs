@@ -24,6 +24,7 @@ mod flow_secrets;
 mod functions;
 mod harness;
 mod program;
+mod program_reconcile;
 mod program_route;
 mod runtime_api;
 mod samples;

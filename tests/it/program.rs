@@ -166,7 +166,7 @@ pub(crate) struct Running {
 
 impl Running {
     /// Ctrl-C.
-    async fn interrupt(mut self) -> (Option<i32>, String) {
+    pub(crate) async fn interrupt(mut self) -> (Option<i32>, String) {
         let pid = self.child.id().unwrap().to_string();
         let kill = Command::new("sh").args(["-c", "kill -INT \"$0\"", &pid]).status().await.unwrap();
         assert!(kill.success());

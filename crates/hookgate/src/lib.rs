@@ -5,10 +5,12 @@
 //! - [`local`]: the data folder, by which a command finds the stack, running or not
 //! - [`samples`]: the deliveries of `events/`, made fresh and signed
 //! - [`cli`]: one file a command; [`show`], [`progress`]: what they print
+//! - `reconcile`: asking a provider what it sent
 
 pub mod cli;
 pub mod dev;
 pub mod local;
 pub mod progress;
+mod reconcile;
 pub mod samples;
 pub mod show;

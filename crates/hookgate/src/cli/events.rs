@@ -73,7 +73,7 @@ struct Filters {
     status: Option<Status>,
 }
 
-fn glob(text: &str) -> Result<Glob, String> {
+pub(super) fn glob(text: &str) -> Result<Glob, String> {
     Glob::parse(text).ok_or_else(|| "only `*` and `?` are special".to_owned())
 }
 

@@ -17,6 +17,7 @@ mod events;
 mod inbox;
 mod providers;
 mod quarantine;
+mod reconcile;
 mod records;
 mod replay;
 mod request_file;
@@ -65,6 +66,8 @@ enum Command {
     Verify(verify::Verify),
     /// Show what an event would do, without doing it
     Route(route::Route),
+    /// Ask GitHub or Stripe what it sent, and bring in what is missing
+    Reconcile(reconcile::Reconcile),
     /// Print the variables with which the real functions, cargo-lambda and the AWS CLI run against the local stack
     Env(env::Env),
 }
@@ -116,6 +119,7 @@ pub fn run() -> ExitCode {
             Command::Providers(command) => command.run(),
             Command::Verify(command) => command.run().await,
             Command::Route(command) => command.run(),
+            Command::Reconcile(command) => command.run().await,
             Command::Env(command) => command.run(),
         }
     });
