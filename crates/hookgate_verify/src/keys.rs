@@ -16,6 +16,7 @@ use serde_json::Value;
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
 use crate::{
+    der,
     encoding::{decode, decode_key},
     scheme::{Algorithm, Curve, EcdsaFormat, Encoding, Hash, JwtAlgorithm, KeyEncoding, Padding, Signature},
     time::EpochMillis,
@@ -278,9 +279,18 @@ pub(crate) fn is_supported(scheme: &Signature) -> bool {
     }
 }
 
-/// The key of the first certificate of a chain that ends in `root`, as of `now`.
-pub(crate) fn certified_key(chain: &[Vec<u8>], root: &[u8], now: EpochMillis) -> Option<PublicKey> {
+/// The key of the first certificate of a chain that ends in `root`, as of `now`. `extension` is the object identifier
+/// that says what the certificate is for; without one, anybody whom the root's owner certified may sign.
+pub(crate) fn certified_key(
+    chain: &[Vec<u8>],
+    root: &[u8],
+    extension: Option<&[u64]>,
+    now: EpochMillis,
+) -> Option<PublicKey> {
     let (leaf, between) = chain.split_first()?;
+    if extension.is_some_and(|extension| !der::has_extension(leaf, extension)) {
+        return None;
+    }
     let leaf = CertificateDer::from(leaf.as_slice());
     let root = CertificateDer::from(root);
     let anchor = anchor_from_trusted_cert(&root).ok()?;

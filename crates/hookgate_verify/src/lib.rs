@@ -21,6 +21,7 @@
 
 pub mod body;
 pub mod catalogue;
+mod der;
 mod encoding;
 pub mod handshake;
 mod keys;

@@ -19,8 +19,7 @@ pub enum Scheme {
     /// Adyen's notifications: every item is signed by itself over eight of its fields, with a key in hex.
     /// <https://docs.adyen.com/development-resources/webhooks/secure-webhooks/verify-hmac-signatures>
     Adyen,
-    /// A JWS in the body, with the chain of its certificate in its header, up to a root that is the secret's value
-    /// `root_ca` (PEM, or DER in base64) or the one of the scheme.
+    /// A JWS in the body, with the chain of its certificate in its header, up to a root that the scheme names.
     CertifiedJws(Box<CertifiedJws>),
     /// Any one of these.
     AnyOf(Vec<Scheme>),
@@ -315,9 +314,10 @@ impl JwtAlgorithm {
 pub struct CertifiedJws {
     /// Where the JWS is, as a locator.
     pub place: String,
-    /// The root certificate that the chain has to end in, DER in base64; the secret's value `root_ca` goes before it.
+    /// The root certificate that the chain has to end in, DER in base64, as a template over the values of the secret.
     pub root: String,
-    /// Object identifier of an extension that the signing certificate has to have.
+    /// Object identifier (`1.2.840.…`) of an extension that the signing certificate has to have. Without it, whatever
+    /// key the root's owner certified for another purpose could sign.
     pub leaf_extension: String,
     /// Values of the payload by JSON pointer, as templates over the values of the secret.
     pub pinned: Pinned,

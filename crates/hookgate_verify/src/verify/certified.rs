@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Checked, Means, SchemeError, SecretShape, VerifyError, malformed, missing};
 use crate::{
+    der,
     encoding::decode,
     keys::certified_key,
     look::Look,
@@ -18,6 +19,7 @@ use crate::{
 pub(crate) struct CertifiedVerifier {
     place: Locator,
     root: KeyText,
+    leaf_extension: Option<Vec<u64>>,
     pinned: Vec<(String, KeyText)>,
 }
 
@@ -27,7 +29,14 @@ impl CertifiedVerifier {
             .pinned
             .iter()
             .map(|(pointer, value)| Ok::<_, SchemeError>((pointer.clone(), KeyText::parse(value)?)));
+        let leaf_extension = match scheme.leaf_extension.as_str() {
+            "" => None,
+            text => Some(der::arcs(text).ok_or_else(|| SchemeError::Unsupported {
+                what: format!("`leaf_extension` is no object identifier: `{text}`; write it as 1.2.840.…"),
+            })?),
+        };
         Ok(Self {
+            leaf_extension,
             place: Locator::parse(&scheme.place)?,
             root: KeyText::parse(&scheme.root)?,
             pinned: pinned.collect::<Result<_, _>>()?,
@@ -69,7 +78,9 @@ impl CertifiedVerifier {
                 || VerifyError::SecretUnusable { expected: "root certificate (DER in base64)".to_owned() };
             let root = self.root.of(secret).ok_or_else(unusable)?;
             let root = decode(&root, Encoding::Base64).ok_or_else(unusable)?;
-            let Some(key) = certified_key(&chain, &root, means.now) else { continue };
+            let Some(key) = certified_key(&chain, &root, self.leaf_extension.as_deref(), means.now) else {
+                continue;
+            };
             if !key.verifies_jwt(JwtAlgorithm::Es256, input.as_bytes(), &signature) {
                 continue;
             }

@@ -12,7 +12,7 @@ use crate::{
     encoding::{encode, mac},
     handshake::Step,
     sample::{SAMPLE_TYPE, sample},
-    scheme::{Signature, Token},
+    scheme::{CertifiedJws, Signature, Token},
     sign::{Outgoing, SignError, outgoing, sign, standard_webhooks, test_keys, test_secret},
     testing,
 };
@@ -460,6 +460,29 @@ fn a_token_never_chooses_its_own_algorithm() {
             assert!(case.check(&forged, &case.secret).is_err(), "{header}");
         }
     }
+}
+
+#[test]
+fn a_certificate_of_the_right_root_for_another_purpose_signs_nothing() {
+    let vector = vectors().into_iter().find(|vector| vector.id == "apple-app-store-published").unwrap();
+    let (request, secret) = (vector.request(), Secret::Named(vector.secrets.clone()));
+    let Some(Scheme::CertifiedJws(apple)) = catalogue::find("apple-app-store").unwrap().verify else {
+        panic!("another scheme")
+    };
+    for (extension, want) in [
+        (apple.leaf_extension.as_str(), Ok(())),
+        // Apple's own for its intermediates, which this leaf has not.
+        ("1.2.840.113635.100.6.2.1", Err(VerifyError::SignatureMismatch)),
+        ("1.2.840.113635.100.6.11", Err(VerifyError::SignatureMismatch)),
+    ] {
+        let scheme = CertifiedJws { leaf_extension: extension.to_owned(), ..*apple.clone() };
+        let verifier = Verifier::new(&Scheme::CertifiedJws(Box::new(scheme))).unwrap();
+        let checked = verifier.verify(&request, &[&secret], request.received_at).map(|_| ());
+        assert_eq!(checked, want, "{extension}");
+    }
+    let scheme = CertifiedJws { leaf_extension: "apple".to_owned(), ..*apple };
+    let error = Verifier::new(&Scheme::CertifiedJws(Box::new(scheme))).unwrap_err();
+    assert!(error.to_string().contains("`apple`"), "{error}");
 }
 
 #[test]
