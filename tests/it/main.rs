@@ -21,6 +21,7 @@ mod flow_refuse;
 mod flow_replay;
 mod flow_requests;
 mod flow_secrets;
+mod flow_signing;
 mod functions;
 mod harness;
 mod program;

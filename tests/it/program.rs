@@ -708,6 +708,26 @@ async fn program_quarantine_lets_in_what_is_genuine_once_the_secret_was_mended()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn program_send_signs_what_aws_lc_does_not() {
+    let place = Place::new();
+    let providers = ["apple-app-store", "ebay", "paddle-classic", "travis-ci"];
+    let config: String = providers.map(|name| format!("[sources.{name}]\nprovider = \"{name}\"\n")).concat();
+    fs::write(place.path("hookgate.toml"), config).unwrap();
+    let dev = place.dev(&[]).await;
+    for provider in providers {
+        let sent = place.run(&["send", provider, "a.kind", "--duplicate", "--json"]).await.lines();
+        assert_eq!([&sent[0]["status"], &sent[1]["status"]], [200, 200], "{sent:?}");
+        let forged = place.run(&["send", provider, "--bad-signature", "--json"]).await;
+        assert_eq!(forged.code, 1, "{}", forged.stdout);
+        assert!(forged.stdout.contains(r#""status":401"#), "{}", forged.stdout);
+    }
+    let events = place.all_done(providers.len()).await;
+    let kinds: BTreeSet<_> = events.iter().map(|event| event["source"].as_str().unwrap()).collect();
+    assert_eq!(kinds, BTreeSet::from(providers));
+    dev.interrupt().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn program_verify_says_which_step_fails_and_the_likely_cause() {
     let place = Place::new();
     let body = r#"{"action":"opened"}"#;

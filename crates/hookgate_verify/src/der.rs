@@ -2,7 +2,9 @@
 //! extensions of a certificate, the numbers of a key. It checks nothing by itself.
 
 const OBJECT_IDENTIFIER: u8 = 0x06;
-const SEQUENCE: u8 = 0x30;
+#[cfg(feature = "sending")]
+pub(crate) const OCTET_STRING: u8 = 0x04;
+pub(crate) const SEQUENCE: u8 = 0x30;
 /// `[3]` of a certificate (RFC 5280, section 4.1).
 const EXTENSIONS: u8 = 0xa3;
 
@@ -23,7 +25,7 @@ fn first(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 }
 
 /// Tag and content of each element, one after the other.
-fn elements(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+pub(crate) fn elements(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
         let (tag, content, after) = first(rest)?;
@@ -33,7 +35,7 @@ fn elements(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
 }
 
 /// The content of the first element with this tag.
-fn content(bytes: &[u8], wanted: u8) -> Option<&[u8]> {
+pub(crate) fn content(bytes: &[u8], wanted: u8) -> Option<&[u8]> {
     elements(bytes).find_map(|(tag, content)| (tag == wanted).then_some(content))
 }
 

@@ -13,6 +13,9 @@
 //! Nothing here does any input or output: the request, the secrets, the time and the keys that have to be fetched
 //! ([`verify::VerifyError::KeyNeeded`]) are arguments.
 //!
+//! The feature `sending` adds what only a program that sends test deliveries needs: signatures with SHA-1, and a chain of
+//! certificates. Without it, [`sign`] can't sign for the four providers that use them.
+//!
 //! # Layout
 //! - [`catalogue`]: the providers; [`scheme`]: how a sender proves itself, as data
 //! - [`verify`], [`sign`]: the two readings of a scheme; [`signed`]: the text that is signed; [`handshake`]: what is no event
@@ -31,6 +34,8 @@ pub mod request;
 pub mod sample;
 pub mod scheme;
 pub mod secret;
+#[cfg(feature = "sending")]
+mod sending;
 pub mod sign;
 pub mod signed;
 #[cfg(test)]

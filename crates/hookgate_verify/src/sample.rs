@@ -81,6 +81,8 @@ fn start(kind: &Kind, provider: &Provider, now: EpochMillis, id: &str) -> (&'sta
                 json!({ "live": "false", "notificationItems": [{ "NotificationRequestItem": item }] });
             return (JSON, document.to_string().into_bytes());
         }
+        // Nothing beside the JWS is signed.
+        Kind::Certified(_) => return (JSON, b"{}".to_vec()),
         Kind::Signature(signature) if signature.signed.uses_sns() => {
             let document = json!({
                 "Type": "Notification", "MessageId": id, "Message": "{}", "Timestamp": now.to_string(),

@@ -2,7 +2,7 @@
 //!
 //! It proves nothing about a provider (the tests use vectors of the providers' own SDKs for that); it is held
 //! to the verifier by property tests. Asymmetric schemes sign with the value `private_key` of the secret (PKCS#8 in
-//! base64), which only a secret made by [`test_secret`] has.
+//! base64), which only a secret made by [`test_secret`] has, and with its `certificates` where the message carries them.
 
 use std::collections::BTreeMap;
 
@@ -22,6 +22,8 @@ use data_encoding::{BASE64, HEXLOWER};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
+#[cfg(feature = "sending")]
+use crate::sending::{Chain, Sha1};
 use crate::{
     Fetched, body,
     encoding::{decode_key, digest, encode, mac},
@@ -36,13 +38,16 @@ use crate::{
     signed::Facts,
     time::EpochMillis,
     verify::{
-        JwtVerifier, Kind, SecretShape, SignatureVerifier, Verifier, VerifyError, adyen_content, adyen_items,
-        basic_credentials, token_text,
+        CertifiedVerifier, JwtVerifier, Kind, SecretShape, SignatureVerifier, Verifier, VerifyError,
+        adyen_content, adyen_items, algorithm_name, basic_credentials, token_text,
     },
 };
 
 /// The name of the value that signs for a test, beside the public key of an asymmetric scheme.
 const PRIVATE_KEY_FIELD: &str = "private_key";
+
+/// The name of the signer's certificate in a secret made for tests, with those above it.
+const CERTIFICATES_FIELD: &str = "certificates";
 
 /// The name of the public key in a secret made for tests, where the scheme fetches it.
 const PUBLIC_KEY_FIELD: &str = "public_key";
@@ -141,7 +146,7 @@ fn sign_kind(
         Kind::Signature(signature) => sign_text(signature, draft, secret, now, id),
         Kind::Jwt(jwt) => sign_token(jwt, draft, secret, now),
         Kind::Adyen => sign_items(draft, secret),
-        Kind::Certified(_) => Err(unsupported("it needs a certificate of the provider's own authority")),
+        Kind::Certified(certified) => sign_certified(certified, draft, secret),
         Kind::AnyOf(kinds) => match kinds.first() {
             Some(first) => sign_kind(first, draft, secret, now, id),
             None => Ok(()),
@@ -338,6 +343,38 @@ fn sign_items(draft: &mut Draft<'_>, secret: &Secret) -> Result<(), SignError> {
     Ok(())
 }
 
+fn sign_certified(
+    certified: &CertifiedVerifier,
+    draft: &mut Draft<'_>,
+    secret: &Secret,
+) -> Result<(), SignError> {
+    let certificates = secret.value(CERTIFICATES_FIELD).ok_or(SignError::NoPrivateKey)?;
+    let certificates: Vec<&str> = certificates.split(' ').collect();
+    let place = certified.place.places().next();
+    let Some(Place::Json(pointer)) = place else {
+        return Err(unsupported("a certified JWS that is not in a JSON document"));
+    };
+    // What a sample has there: the claims, or a JWS of somebody else's around them.
+    let there = Look::new(&draft.request, draft.json_field).view().and_then(|view| view.at(pointer));
+    let mut payload = match there {
+        Some(Value::String(text)) => body::jws_claims(&text)
+            .ok_or_else(|| unsupported(format!("what is at json:{pointer} is no JWS")))?,
+        Some(claims) => claims,
+        None => json!({}),
+    };
+    for (pointer, value) in &certified.pinned {
+        let value = value.of(secret).ok_or(SignError::SecretUnusable)?;
+        if !set_pointer(&mut payload, pointer, value) {
+            return Err(unsupported(format!("{pointer} of the JWS")));
+        }
+    }
+    let header = json!({ "alg": JwtAlgorithm::Es256.name(), "x5c": certificates });
+    let part = |value: &Value| encode(value.to_string().as_bytes(), Encoding::Base64url);
+    let input = format!("{}.{}", part(&header), part(&payload));
+    let signature = Signer::of_jwt(JwtAlgorithm::Es256)?.sign(&private_key(secret)?, input.as_bytes())?;
+    draft.put(place, format!("{input}.{}", encode(&signature, Encoding::Base64url)))
+}
+
 fn private_key(secret: &Secret) -> Result<Vec<u8>, SignError> {
     let text = secret.value(PRIVATE_KEY_FIELD).ok_or(SignError::NoPrivateKey)?;
     BASE64.decode(text.as_bytes()).map_err(|_| SignError::SecretUnusable)
@@ -485,6 +522,8 @@ enum Signer {
     Ed25519,
     Ecdsa(&'static EcdsaSigningAlgorithm),
     Rsa(&'static RsaSignatureEncoding),
+    #[cfg(feature = "sending")]
+    Sha1(Sha1),
 }
 
 impl Signer {
@@ -499,12 +538,7 @@ impl Signer {
                 (Padding::Pss, Hash::Sha256) => &RSA_PSS_SHA256,
                 (Padding::Pss, Hash::Sha384) => &RSA_PSS_SHA384,
                 (Padding::Pss, Hash::Sha512) => &RSA_PSS_SHA512,
-                _ => {
-                    return Err(unsupported(format!(
-                        "no library signs RSA with {} any more",
-                        scheme.hash.name()
-                    )));
-                }
+                _ => return Self::outdated(scheme),
             }),
             Algorithm::Ecdsa => Self::Ecdsa(match (scheme.curve, scheme.hash, scheme.format) {
                 (Curve::P256, Hash::Sha256, Der) => &ECDSA_P256_SHA256_ASN1_SIGNING,
@@ -515,15 +549,24 @@ impl Signer {
                 (Curve::P521, Hash::Sha512, Raw) => &ECDSA_P521_SHA512_FIXED_SIGNING,
                 (Curve::Secp256k1, Hash::Sha256, Der) => &ECDSA_P256K1_SHA256_ASN1_SIGNING,
                 (Curve::Secp256k1, Hash::Sha256, Raw) => &ECDSA_P256K1_SHA256_FIXED_SIGNING,
-                _ => {
-                    return Err(unsupported(format!(
-                        "no library signs ECDSA with {} any more",
-                        scheme.hash.name()
-                    )));
-                }
+                _ => return Self::outdated(scheme),
             }),
             Algorithm::Hmac | Algorithm::Hash => return Err(unsupported("a keyed hash has no private key")),
         })
+    }
+
+    /// What aws-lc verifies and does not sign.
+    #[cfg(feature = "sending")]
+    fn outdated(scheme: &Scheme) -> Result<Self, SignError> {
+        Sha1::of(scheme).map(Self::Sha1).ok_or_else(|| {
+            unsupported(format!("{} of this kind", algorithm_name(scheme.algorithm, scheme.hash)))
+        })
+    }
+
+    #[cfg(not(feature = "sending"))]
+    fn outdated(scheme: &Scheme) -> Result<Self, SignError> {
+        let name = algorithm_name(scheme.algorithm, scheme.hash);
+        Err(unsupported(format!("{name} without the feature `sending` of hookgate_verify")))
     }
 
     fn of_jwt(algorithm: JwtAlgorithm) -> Result<Self, SignError> {
@@ -558,6 +601,8 @@ impl Signer {
                 pair.sign(*encoding, &rng, message, &mut signature).map_err(|_| SignError::SecretUnusable)?;
                 Ok(signature)
             }
+            #[cfg(feature = "sending")]
+            Self::Sha1(sha1) => sha1.sign(pkcs8, message).ok_or(SignError::SecretUnusable),
         }
     }
 
@@ -582,8 +627,32 @@ impl Signer {
                 let public: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(failed)?;
                 Ok((private.as_ref().to_vec(), public.as_ref().to_vec()))
             }
+            // A key does not know what it will sign with.
+            #[cfg(feature = "sending")]
+            Self::Sha1(Sha1::Ecdsa) => Self::Ecdsa(&ECDSA_P256_SHA256_ASN1_SIGNING).generate(),
+            #[cfg(feature = "sending")]
+            Self::Sha1(Sha1::Rsa) => Self::Rsa(&RSA_PKCS1_SHA256).generate(),
         }
     }
+}
+
+/// Adds what signs a certified JWS: a chain of our own, whose root takes the place of the provider's.
+#[cfg(feature = "sending")]
+fn certify(certified: &CertifiedVerifier, values: &mut BTreeMap<String, String>) -> Result<(), SignError> {
+    let root = certified.root.names().next().ok_or_else(|| unsupported("the root stands in the scheme"))?;
+    let chain = Chain::generate(certified.leaf_extension.as_deref())
+        .map_err(|e| unsupported(format!("no certificate could be made: {e}")))?;
+    let [_, _, own_root] = &chain.certificates;
+    values.insert(root.to_owned(), BASE64.encode(own_root));
+    let certificates = chain.certificates.each_ref().map(|certificate| BASE64.encode(certificate));
+    values.insert(CERTIFICATES_FIELD.to_owned(), certificates.join(" "));
+    values.insert(PRIVATE_KEY_FIELD.to_owned(), BASE64.encode(&chain.private_key));
+    Ok(())
+}
+
+#[cfg(not(feature = "sending"))]
+fn certify(_: &CertifiedVerifier, _: &mut BTreeMap<String, String>) -> Result<(), SignError> {
+    Err(unsupported("a chain of certificates without the feature `sending` of hookgate_verify"))
 }
 
 /// What the sender would publish for a secret that [`test_secret`] made, at the address that `request` asks for.
@@ -644,6 +713,10 @@ pub fn test_secret(verifier: &Verifier, entropy: &[u8; 32]) -> Result<Option<Sec
         }
         Kind::Jwt(jwt) if !matches!(jwt.scheme.algorithm, JwtAlgorithm::Hs256 | JwtAlgorithm::Hs512) => {
             (Signer::of_jwt(jwt.scheme.algorithm)?, jwt.scheme.secret, jwt.key.names().next())
+        }
+        Kind::Certified(certified) => {
+            certify(certified, &mut values)?;
+            return Ok(Some(Secret::Named(values)));
         }
         _ => return Ok(Some(Secret::Named(values))),
     };

@@ -17,10 +17,10 @@ use crate::{
 
 #[derive(Clone, Debug)]
 pub(crate) struct CertifiedVerifier {
-    place: Locator,
-    root: KeyText,
-    leaf_extension: Option<Vec<u64>>,
-    pinned: Vec<(String, KeyText)>,
+    pub(crate) place: Locator,
+    pub(crate) root: KeyText,
+    pub(crate) leaf_extension: Option<Vec<u64>>,
+    pub(crate) pinned: Vec<(String, KeyText)>,
 }
 
 impl CertifiedVerifier {

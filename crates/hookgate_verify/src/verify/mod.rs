@@ -26,6 +26,7 @@ mod jwt;
 mod signature;
 
 pub(crate) use adyen::{content as adyen_content, items as adyen_items};
+pub(crate) use certified::CertifiedVerifier;
 pub(crate) use jwt::JwtVerifier;
 pub(crate) use signature::SignatureVerifier;
 
@@ -46,7 +47,7 @@ pub(crate) enum Kind {
     Token { place: Locator, prefix: String, key: KeyText, hash: Option<Hash> },
     Basic,
     Adyen,
-    Certified(Box<certified::CertifiedVerifier>),
+    Certified(Box<CertifiedVerifier>),
     AnyOf(Vec<Kind>),
     None,
 }
@@ -337,7 +338,7 @@ impl Kind {
             },
             Scheme::Basic => Self::Basic,
             Scheme::Adyen => Self::Adyen,
-            Scheme::CertifiedJws(jws) => Self::Certified(Box::new(certified::CertifiedVerifier::new(jws)?)),
+            Scheme::CertifiedJws(jws) => Self::Certified(Box::new(CertifiedVerifier::new(jws)?)),
             Scheme::AnyOf(schemes) => {
                 Self::AnyOf(schemes.iter().map(Self::new).collect::<Result<Vec<_>, _>>()?)
             }
@@ -551,7 +552,7 @@ fn check_age(
 }
 
 /// What the algorithm is called.
-fn algorithm_name(algorithm: Algorithm, hash: Hash) -> String {
+pub(crate) fn algorithm_name(algorithm: Algorithm, hash: Hash) -> String {
     match algorithm {
         Algorithm::Hmac => format!("HMAC-{}", hash.name()),
         Algorithm::Hash => format!("{} with the secret", hash.name()),
