@@ -660,7 +660,8 @@ async fn program_quarantine_lets_in_what_is_genuine_once_the_secret_was_mended()
     let right = place.secret("gl");
     // The operator had it wrong when the events came.
     let sent = place.run(&["send", "gl", "--bad-signature"]).await;
-    assert!(sent.ok().contains("202"));
+    let sent = sent.ok();
+    assert!(sent.contains("→  202 quarantined") && sent.contains("quarantine list"), "{sent}");
     let listed = place.run(&["quarantine", "list", "--json"]).await.lines();
     assert_eq!((listed.len(), &listed[0]["source"]), (1, &json!("gl")));
     let id = listed[0]["id"].as_str().unwrap();
@@ -704,6 +705,37 @@ async fn program_quarantine_lets_in_what_is_genuine_once_the_secret_was_mended()
         assert!(released.stdout.contains("1 released, 1 kept"), "{}", released.stdout);
     }
     place.all_done(1).await;
+    dev.interrupt().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn program_send_says_what_became_of_it_even_where_the_answer_does_not() {
+    let place = Place::new();
+    let config = r#"
+        [sources.gl]
+        provider = "linear"
+        mode = "quarantine"
+        [sources.silent]
+        provider = "raw"
+        mode = "quarantine"
+        verify = { scheme = "hmac", header = "x-signature" }
+        answer = { status = 202 }
+        [sources.plain]
+        provider = "raw"
+        verify = "none"
+        answer = { status = 202 }
+    "#;
+    fs::write(place.path("hookgate.toml"), config).unwrap();
+    let dev = place.dev(&[]).await;
+    for (arguments, word, hint) in [
+        (&["gl", "--bad-signature"][..], "202 quarantined (", "quarantine list"),
+        (&["gl"], "200 accepted (", "events show"),
+        (&["silent", "--bad-signature"], "202 accepted or quarantined (", "quarantine list"),
+        (&["plain"], "202 accepted (", "events list"),
+    ] {
+        let sent = place.run(&[&["send"], arguments].concat()).await.ok();
+        assert!(sent.contains(&format!("→  {word}")) && sent.contains(hint), "{arguments:?}: {sent}");
+    }
     dev.interrupt().await;
 }
 

@@ -10,7 +10,8 @@ use clap::Args;
 use futures::{StreamExt, stream};
 use hookgate_aws::ambient::Ambient;
 use hookgate_core::{
-    config::{Config, Source},
+    catalogue::Answering,
+    config::{Config, Mode, Source},
     sample::SAMPLE_TYPE,
     secret::{Secret, Secrets},
     sign::test_secret,
@@ -25,6 +26,9 @@ use crate::{
     samples::{self, Ready, Sample},
     show,
 };
+
+/// The status of what was put into quarantine.
+const QUARANTINED: u16 = 202;
 
 /// Requests on their way at once.
 const IN_FLIGHT_MAX: usize = 64;
@@ -124,10 +128,12 @@ impl Send {
     async fn one(&self, sender: &Sender<'_>) -> anyhow::Result<ExitCode> {
         let ready = sender.make()?;
         let mut all_accepted = true;
+        let mut kept_apart = false;
         let mut id = ready.id.clone();
         for _ in 0..if self.duplicate { 2 } else { 1 } {
             let answer = sender.post(&ready).await?;
             all_accepted &= answer.accepted();
+            kept_apart |= answer.kept_apart(sender.source).is_some();
             let document: Option<Value> = serde_json::from_str(&answer.body).ok();
             id = document.and_then(|d| d.get("event_id")?.as_str().map(str::to_owned)).or(id);
             if self.json {
@@ -138,6 +144,7 @@ impl Send {
         }
         if all_accepted && !self.json {
             match id {
+                _ if kept_apart => show::line("see it:  cargo run -q -- quarantine list"),
                 None => show::line("see it:  cargo run -q -- events list"),
                 Some(id) => show::line(&format!("see it:  cargo run -q -- events show {}", quoted(&id))),
             }
@@ -290,12 +297,27 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
+    /// The word for what was kept apart. Such an answer is a 202 without a body, and a source may have the same one for
+    /// its events.
+    fn kept_apart(&self, source: &Source) -> Option<&'static str> {
+        let is_one = |status: u16, body: &str| status == QUARANTINED && body.is_empty();
+        if source.mode != Mode::Quarantine || !is_one(self.status, &self.body) {
+            return None;
+        }
+        match &source.answer {
+            Answering::Fixed { status, body, .. } if is_one(*status, body) => Some("accepted or quarantined"),
+            Answering::Fixed { .. } | Answering::Document => Some("quarantined"),
+        }
+    }
+
     fn text(&self, sender: &Sender<'_>) -> String {
         let document: Option<Value> = serde_json::from_str(&self.body).ok();
         let said = |name: &str| document.as_ref().and_then(|d| d.get(name)?.as_str().map(str::to_owned));
         let word = said("status").or_else(|| said("detail"));
-        let word =
-            word.unwrap_or_else(|| if self.accepted() { "accepted".to_owned() } else { String::new() });
+        let word = word.unwrap_or_else(|| {
+            let otherwise = if self.accepted() { "accepted" } else { "" };
+            self.kept_apart(sender.source).unwrap_or(otherwise).to_owned()
+        });
         let id = said("event_id").or_else(|| self.id.clone()).unwrap_or_default();
         let mut what = format!("{} {}", sender.source.name, sender.event_type);
         if !id.is_empty() {
