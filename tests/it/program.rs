@@ -805,6 +805,16 @@ async fn program_providers_lists_the_catalogue_and_explains_one() {
     let place = Place::new();
     let all = place.run(&["providers", "--json"]).await.lines();
     assert!(all.len() >= 400, "{}", all.len());
+    for (provider, secret) in [
+        ("whatsapp", r#"an object: {"secret": "…", "verify_token": "…"}"#),
+        ("meta", r#"an object: {"secret": "…", "verify_token": "…"}"#),
+        ("braintree", r#"an object: {"public_key": "…", "private_key": "…"}"#),
+        ("ebay", r#"an object: {"verification_token": "…", "endpoint": "…"}, and its public key"#),
+        ("stripe", "a text"),
+    ] {
+        let shown = place.run(&["providers", provider]).await.ok();
+        assert!(shown.contains(&format!("secret       {secret}")), "{shown}");
+    }
     let adobe = place.run(&["providers", "aws-sns"]).await.ok();
     for part in ["Amazon", "RSA-SHA256", "topic", "provider = \"aws-sns\""] {
         assert!(adobe.contains(part), "{part}: {adobe}");

@@ -175,6 +175,17 @@ impl Handshake {
         }
     }
 
+    /// Values that the secret needs for it beside what the signature needs.
+    pub fn secret_values(self) -> &'static [&'static str] {
+        match self {
+            Self::Meta | Self::Strava => &["verify_token"],
+            Self::Websub => &["topic"],
+            Self::Oura | Self::Lark => &["verification_token"],
+            Self::Ebay => &["verification_token", "endpoint"],
+            _ => &[],
+        }
+    }
+
     /// Looks at a request before it is verified.
     pub fn before(self, request: &Request, secrets: &[&Secret]) -> Step {
         if request.method != Method::POST && !self.methods().contains(&request.method) {

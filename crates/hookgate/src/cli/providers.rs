@@ -7,6 +7,7 @@ use clap::Args;
 use hookgate_core::{
     catalogue::{self, Answering, Proof, Provider},
     handshake::Handshake,
+    secret::SECRET_FIELD,
     verify::SecretShape,
 };
 use serde_json::json;
@@ -147,14 +148,20 @@ fn scheme(provider: &Provider) -> String {
 
 /// What an operator has to put into the secret.
 fn secret(provider: &Provider) -> String {
+    let more = provider.handshake.secret_values();
+    let object = |names: &[&str]| {
+        let fields: Vec<String> = names.iter().chain(more).map(|name| format!("\"{name}\": \"…\"")).collect();
+        format!("an object: {{{}}}", fields.join(", "))
+    };
     match provider.verifier().ok().flatten().map(|verifier| verifier.secret_shape()) {
         None => "what the source's scheme needs".to_owned(),
         Some(SecretShape::None) => "none: its key is published".to_owned(),
-        Some(SecretShape::Text(_)) => "a text".to_owned(),
-        Some(SecretShape::PublicKey(_)) => "its public key: PEM, JWK, hex or base64".to_owned(),
-        Some(SecretShape::Named(names)) => {
-            let fields: Vec<String> = names.iter().map(|name| format!("\"{name}\": \"…\"")).collect();
-            format!("an object: {{{}}}", fields.join(", "))
+        Some(SecretShape::Text(_)) if more.is_empty() => "a text".to_owned(),
+        Some(SecretShape::Text(_)) => object(&[SECRET_FIELD]),
+        Some(SecretShape::PublicKey(_)) => {
+            let key = "its public key: PEM, JWK, hex or base64";
+            if more.is_empty() { key.to_owned() } else { format!("{}, and {key}", object(&[])) }
         }
+        Some(SecretShape::Named(names)) => object(&names.iter().map(String::as_str).collect::<Vec<_>>()),
     }
 }

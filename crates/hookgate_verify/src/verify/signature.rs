@@ -134,7 +134,8 @@ impl SignatureVerifier {
     }
 
     pub(crate) fn secret_shape(&self) -> SecretShape {
-        let mut names: Vec<String> = self.pins.names().map(str::to_owned).collect();
+        let beside = self.pins.names().chain(self.prefix.names());
+        let mut names: Vec<String> = beside.map(str::to_owned).collect();
         if self.key_url.is_none() {
             names.extend(self.key.names().map(str::to_owned));
         }
