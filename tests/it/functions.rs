@@ -8,7 +8,11 @@
     reason = "clippy.toml allows these in test functions only, and the helpers beside them are tests too"
 )]
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
 
 use axum::http::StatusCode;
 use hookgate::local::{QUEUE, TABLE};
@@ -26,19 +30,20 @@ use crate::{
     backend::{Backend, Destination, SECRET_PATH, config, sample_secrets},
     runtime_api::{Answer, Function, variables},
     samples::{derived, recorded, samples},
+    telemetry::{NAMESPACE, metrics},
 };
 
 /// A table, a queue, a destination, and the environment of functions that use them.
-struct Setting {
-    backend: Backend,
-    destination: Destination,
-    variables: Vec<(&'static str, String)>,
+pub(crate) struct Setting {
+    pub(crate) backend: Backend,
+    pub(crate) destination: Destination,
+    pub(crate) variables: Vec<(&'static str, String)>,
     secrets: Value,
-    _folder: TempDir,
+    pub(crate) folder: TempDir,
 }
 
 impl Setting {
-    async fn new(status: StatusCode) -> Self {
+    pub(crate) async fn new(status: StatusCode) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let backend = Backend::start().await;
         let destination = Destination::start(status).await;
@@ -47,16 +52,17 @@ impl Setting {
         std::fs::write(&file, secrets.to_string()).unwrap();
         let mut variables = variables(&backend, &file);
         variables.push((env::ALLOW_HOSTS, destination.authority.clone()));
-        Self { backend, destination, variables, secrets, _folder: folder }
+        variables.push((env::METRICS_NAMESPACE, NAMESPACE.to_owned()));
+        Self { backend, destination, variables, secrets, folder }
     }
 
-    async fn start(&self, name: &str) -> Function {
+    pub(crate) async fn start(&self, name: &str) -> Function {
         Function::start(name, &self.variables).await
     }
 
-    /// Checks the lines that a function wrote and returns those about requests and events: JSON, one outcome each,
-    /// and nothing in them that is a secret or was sent.
-    fn lines(&self, log: &str, markers: &[&str]) -> Vec<Value> {
+    /// Checks the lines that a function wrote and returns those about requests and events: JSON, metrics as CloudWatch
+    /// takes them, one outcome each, and nothing in them that is a secret or was sent.
+    pub(crate) fn lines(&self, log: &str, markers: &[&str]) -> Vec<Value> {
         let hidden: Vec<String> = self
             .secrets
             .as_object()
@@ -77,17 +83,26 @@ impl Setting {
         let lines = log.lines().map(|line| {
             serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("not JSON ({e}): {line}"))
         });
-        let lines: Vec<Value> = lines.inspect(|line| assert!(line["level"].is_string(), "{line}")).collect();
-        lines.into_iter().filter(|line| line["fields"]["outcome"].is_string()).collect()
+        let about_one = |line: &Value| line["request_id"].is_string() || line["event.id"].is_string();
+        lines
+            .inspect(|line| {
+                metrics(line);
+                assert!(
+                    !about_one(line) || line["outcome"].is_string() || line["error"].is_string(),
+                    "{line}"
+                );
+            })
+            .filter(|line| line["outcome"].is_string())
+            .collect()
     }
 }
 
 fn outcomes(lines: &[Value]) -> Vec<&str> {
-    lines.iter().map(|line| line["fields"]["outcome"].as_str().unwrap()).collect()
+    lines.iter().map(|line| line["outcome"].as_str().unwrap()).collect()
 }
 
 /// A delivery of `hang`, which is verified by a token, as an HTTP API hands it over.
-fn delivery(id: &str, token: &str, body: &str) -> String {
+pub(crate) fn delivery(id: &str, token: &str, body: &str) -> String {
     json!({
         "version": "2.0", "routeKey": "ANY /webhooks/{source}", "rawPath": "/webhooks/hang",
         "rawQueryString": format!("token={token}"),
@@ -102,7 +117,7 @@ fn delivery(id: &str, token: &str, body: &str) -> String {
     .to_string()
 }
 
-fn hang_body(id: &str) -> String {
+pub(crate) fn hang_body(id: &str) -> String {
     json!({
         "id": id, "type": "user.updated", "webhook_sent_at": Ambient::system().now().as_seconds(),
         "user": {"id": "u1", "email": "MARKER-BODY@example.com"},
@@ -110,7 +125,7 @@ fn hang_body(id: &str) -> String {
     .to_string()
 }
 
-const TOKEN: &str = "hang-test-token-not-a-secret";
+pub(crate) const TOKEN: &str = "hang-test-token-not-a-secret";
 
 #[tokio::test]
 async fn ingest_answers_every_sample() {
@@ -137,7 +152,7 @@ async fn ingest_answers_every_sample() {
     assert_eq!(outcomes(&lines), wanted, "one line a request");
     for line in &lines {
         for field in ["source", "request_id", "bytes", "duration_ms"] {
-            assert!(!line["fields"][field].is_null(), "{field}: {line}");
+            assert!(!line[field].is_null(), "{field}: {line}");
         }
     }
 }
@@ -214,9 +229,12 @@ async fn ingest_refuses_without_storing_and_logs_nothing_that_was_sent() {
     assert_eq!(setting.backend.waiting().len(), 1);
     let lines =
         setting.lines(&ingest.kill().await, &["MARKER-BODY", "MARKER-TOKEN", "MARKER-HEADER", "MARKER-PATH"]);
-    let wanted: Vec<&str> =
-        cases.iter().map(|(_, _, outcome)| *outcome).chain(["signature", "accepted"]).collect();
-    assert_eq!(outcomes(&lines), wanted);
+    let (accepted, refused) = lines.split_last().unwrap();
+    assert_eq!(accepted["outcome"], "accepted");
+    assert!(refused.iter().all(|line| line["outcome"] == "refused"), "{refused:?}");
+    let reasons: Vec<&str> = refused.iter().map(|line| line["reason"].as_str().unwrap()).collect();
+    let wanted: Vec<&str> = cases.iter().map(|(_, _, reason)| *reason).chain(["signature"]).collect();
+    assert_eq!(reasons, wanted);
 }
 
 #[tokio::test]
@@ -289,9 +307,10 @@ async fn worker_works_off_the_samples_and_gives_poison_back() {
     assert!(!setting.destination.received("crm-url").is_empty());
     let lines =
         setting.lines(&worker.kill().await, &["MARKER-POISON", "zoe.muller@example.com", "renee.tremblay"]);
-    let done =
-        lines.iter().filter(|line| line["fields"]["outcome"] == "done" && line["fields"]["action"].is_null());
-    assert_eq!(done.count(), events.len() + 1, "one line an event, and the repeated one");
+    for (outcome, count) in [("done", events.len()), ("repeated", 1), ("poison", 2)] {
+        assert_eq!(outcomes(&lines).iter().filter(|it| **it == outcome).count(), count, "{outcome}");
+    }
+    assert_eq!(lines.len(), events.len() + 3, "one line an event");
 }
 
 #[tokio::test]
@@ -350,7 +369,12 @@ async fn worker_sweeps_and_reads_the_stream() {
     assert_eq!(queued(setting.backend.take_all().await), (0..5).map(|n| format!("due-{n}")).collect());
     assert_eq!(worker.invoke(sweep).await.response(), json!({"queued": 0, "failed": 0}));
     let lines = setting.lines(&worker.kill().await, &[]);
-    assert_eq!(outcomes(&lines), ["swept"]);
+    assert_eq!(outcomes(&lines), ["rescued", "rescued", "rescued", "swept"]);
+    assert!(lines[..3].iter().all(|line| metrics(line) == BTreeMap::from([("rescued".to_owned(), 1)])));
+    let swept = metrics(&lines[3]);
+    assert_eq!((swept.len(), swept["outbox_queued"]), (2, 5), "{swept:?}");
+    let oldest = Ambient::system().now().millis_since(EpochMillis::from_seconds(1_780_000_000));
+    assert!((0..60_000).contains(&(oldest - swept["outbox_oldest_ms"])), "{oldest} {swept:?}");
 }
 
 #[tokio::test]

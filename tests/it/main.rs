@@ -5,6 +5,7 @@
 //! - `fault_*`: what happens when a dependency, an action or the process fails
 //! - `samples`: every file of `events/`; `functions`: the real `ingest` and `worker` processes
 //! - `backend`, `runtime_api`: what is behind those and in front of them
+//! - `telemetry`: the lines that they log, and the metrics in them
 //! - `program*`: the `hookgate` command as a process; `template`: `template.yaml`
 
 mod backend;
@@ -29,4 +30,5 @@ mod program_reconcile;
 mod program_route;
 mod runtime_api;
 mod samples;
+mod telemetry;
 mod template;

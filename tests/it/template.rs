@@ -13,7 +13,7 @@
 use std::{collections::BTreeSet, path::Path, sync::LazyLock, time::Duration};
 
 use hookgate::dev::{RECEIVES_MAX, VISIBILITY_SECONDS};
-use hookgate_aws::{clients::Patience, env, schema};
+use hookgate_aws::{clients::Patience, env, metrics, schema};
 use hookgate_core::{codec::FRAME_IN_MESSAGE_BYTES_MAX, config::Config, lifecycle::LEASE_MS};
 use serde_json::{Map, Value, json};
 use serde_norway::{Value as Yaml, value::TaggedValue};
@@ -329,7 +329,7 @@ fn both_functions_are_given_exactly_the_variables_that_the_code_reads() {
         let shared = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"].as_object().into_iter();
         let own = properties(function)["Environment"]["Variables"].as_object().into_iter();
         let given: BTreeSet<String> = shared.chain(own).flat_map(Map::keys).cloned().collect();
-        let read = set([env::TABLE, env::QUEUE_URL, env::SECRETS, env::PUBLIC_URL]);
+        let read = set([env::TABLE, env::QUEUE_URL, env::SECRETS, env::PUBLIC_URL, env::METRICS_NAMESPACE]);
         assert_eq!(given, read, "{function}");
     }
 }
@@ -487,14 +487,26 @@ fn the_access_log_has_no_query_string_header_or_body() {
 }
 
 #[test]
-fn refused_signatures_are_counted_and_the_count_has_an_alarm() {
-    let filter = properties("VerificationFailures");
-    assert_eq!(filter["LogGroupName"], json!({"Ref": "IngestLogs"}));
-    assert_eq!(filter["FilterPattern"], r#"{ $.fields.outcome = "signature" }"#);
-    let metric = &filter["MetricTransformations"][0];
-    let alarm = properties("VerificationFailuresAlarm");
-    assert_eq!(metric["MetricNamespace"], alarm["Namespace"]);
-    assert_eq!(metric["MetricName"], alarm["MetricName"]);
+fn every_alarm_on_a_metric_of_ours_is_on_one_that_is_published() {
+    let namespace = &TEMPLATE["Globals"]["Function"]["Environment"]["Variables"][env::METRICS_NAMESPACE];
+    let mut ours = BTreeSet::new();
+    for (name, alarm) in resources().iter().filter(|(_, it)| it["Type"] == "AWS::CloudWatch::Alarm") {
+        let alarm = &alarm["Properties"];
+        if alarm["Namespace"].as_str().is_some_and(|namespace| namespace.starts_with("AWS/")) {
+            continue;
+        }
+        assert_eq!(&alarm["Namespace"], namespace, "{name}");
+        let dimensions = alarm["Dimensions"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let dimensions: Vec<&str> = dimensions.iter().map(|it| text(&it["Name"])).collect();
+        let metric = text(&alarm["MetricName"]);
+        let published = metrics::GROUPS.iter().any(|group| {
+            group.metrics.iter().any(|it| it.name == metric)
+                && group.dimensions.contains(&dimensions.as_slice())
+        });
+        assert!(published, "{name}: {metric} by {dimensions:?}");
+        ours.insert(metric);
+    }
+    assert_eq!(ours, BTreeSet::from(["refused"]));
 }
 
 #[test]

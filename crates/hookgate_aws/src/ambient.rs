@@ -49,7 +49,8 @@ impl fmt::Debug for Ambient {
     }
 }
 
-fn system_now() -> EpochMillis {
+/// The operating system's present.
+pub(crate) fn system_now() -> EpochMillis {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     EpochMillis::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

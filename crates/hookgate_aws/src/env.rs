@@ -19,6 +19,11 @@ pub const CONFIG: &str = "HOOKGATE_CONFIG";
 /// Hosts added to `allow_hosts` of the configuration, separated by commas. Optional; the local stack's `hookgate env`
 /// names its inbox here.
 pub const ALLOW_HOSTS: &str = "HOOKGATE_ALLOW_HOSTS";
+/// Namespace of the metrics in CloudWatch, which tells installations in one account apart. Optional; read when logging
+/// starts.
+pub const METRICS_NAMESPACE: &str = "HOOKGATE_METRICS_NAMESPACE";
+/// The namespace without [`METRICS_NAMESPACE`].
+pub const METRICS_NAMESPACE_DEFAULT: &str = "hookgate";
 
 const FILE_PREFIX: &str = "file://";
 

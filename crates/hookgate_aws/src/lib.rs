@@ -6,7 +6,7 @@
 //!   [`destinations`]: those for what waits; [`replay`]: those for what a person asks for again
 //! - [`queue`]: sending messages; [`secrets`]: the cached secret; [`sender_keys`]: the cached public keys of senders
 //! - [`effects`]: performing what an action planned; [`egress`]: where it may connect to
-//! - [`ambient`]: the clock and the dice, which everything else is given; [`log`]: the functions' logs
+//! - [`ambient`]: the clock and the dice, which everything else is given; [`log`]: the functions' logs, and [`metrics`] in them
 //!
 //! Nothing here decides what becomes of an event: that is `hookgate_core::lifecycle`.
 
@@ -17,6 +17,7 @@ pub mod effects;
 pub mod egress;
 pub mod env;
 pub mod log;
+pub mod metrics;
 pub mod quarantine;
 pub mod queue;
 pub mod replay;

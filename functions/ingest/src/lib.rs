@@ -14,6 +14,7 @@ use hookgate_aws::{
     ambient::Ambient,
     clients::{Clients, Patience},
     env::Settings,
+    metrics::one,
     quarantine::Kept,
     queue::Queue,
     secrets::SecretStore,
@@ -110,8 +111,14 @@ impl Ingest {
     }
 
     async fn answer(&self, call: Call, request_id: &str, now: EpochMillis) -> Answer {
-        let bytes = call.body.as_ref().map_or(0, Vec::len);
-        let mut line = Line { request_id, source: None, now, ambient: &self.ambient, bytes };
+        let mut line = Line {
+            request_id,
+            source: None,
+            now,
+            received_at: call.received_at.unwrap_or(now),
+            ambient: &self.ambient,
+            bytes: call.body.as_ref().map_or(0, Vec::len),
+        };
         let Some((source, request)) = self.request(call, now) else {
             return line.refused(Refusal::NotFound, &"no source at this path");
         };
@@ -136,7 +143,7 @@ impl Ingest {
         };
         match admission {
             Admission::Answer(answer) => {
-                line.info("handshake", None);
+                line.handshake();
                 answer
             }
             Admission::Refused(reason) => match reason.refusal() {
@@ -145,7 +152,7 @@ impl Ingest {
             },
             Admission::Visit { url } => match self.keys.visit(&url, now).await {
                 Ok(()) => {
-                    line.info("handshake", None);
+                    line.handshake();
                     Answer::ok("", "")
                 }
                 Err(error) => line.failed(&error),
@@ -274,15 +281,7 @@ impl Ingest {
             }
             Next::Unavailable => return line.failed(&"neither the table nor the queue took the event"),
         };
-        let outcome = match (&event.unverified, duplicate) {
-            (_, true) => "duplicate",
-            (None, false) => "accepted",
-            (Some(reason), false) => {
-                tracing::warn!(source = %event.source, event.id = %event.id, reason = %reason, "not verified, and accepted as {} only observes: {reason}", event.source);
-                "observed"
-            }
-        };
-        line.info(outcome, Some(event));
+        line.kept(event, duplicate, put, sent);
         gate::acknowledge(&source.answer, event, duplicate, line.request_id)
     }
 
@@ -304,13 +303,32 @@ impl Ingest {
     }
 }
 
-/// The one line that a request leaves in the log. Never a body, a header or anything of a secret.
+/// The one line that a request leaves in the log, with the metrics in it. Never a body, a header or anything of a
+/// secret.
 struct Line<'a> {
     request_id: &'a str,
+    /// Only one of the configuration: it is a dimension of the metrics, which a stranger must not be able to add to.
     source: Option<&'a Name>,
     now: EpochMillis,
+    received_at: EpochMillis,
     ambient: &'a Ambient,
     bytes: usize,
+}
+
+/// Writes a line with the fields that all of them have.
+macro_rules! write_line {
+    ($level:ident, $line:expr, $($rest:tt)+) => {{
+        let line: &Line<'_> = $line;
+        let now = line.ambient.now();
+        tracing::$level!(
+            timestamp = now.as_millis(),
+            source = line.source.map(Name::as_str),
+            request_id = line.request_id,
+            bytes = line.bytes,
+            duration_ms = now.millis_since(line.now),
+            $($rest)+
+        )
+    }};
 }
 
 impl Line<'_> {
@@ -318,50 +336,97 @@ impl Line<'_> {
         self.source.map_or("-", Name::as_str)
     }
 
-    fn duration_ms(&self) -> i64 {
-        self.ambient.now().millis_since(self.now)
+    /// How long the sender has waited for a 2xx, the start of this process included. The gateway's clock is another
+    /// one, so it may seem to be ahead.
+    fn ack_ms(&self) -> i64 {
+        self.ambient.now().millis_since(self.received_at).max(0)
     }
 
-    fn info(&self, outcome: &str, event: Option<&Event>) {
-        let id = event.map_or("-", |event| event.id.as_str());
-        let kind = event.map_or("-", |event| event.event_type.as_str());
-        let (source, request_id, bytes, duration_ms) =
-            (self.source(), self.request_id, self.bytes, self.duration_ms());
-        tracing::info!(
-            source,
-            event.id = id,
-            event.r#type = kind,
-            outcome,
-            request_id,
-            bytes,
-            duration_ms,
-            "{outcome} {source} {}",
-            id.trim_start_matches('-')
-        );
+    /// Answered, and no event.
+    fn handshake(&self) {
+        write_line!(info, self, outcome = "handshake", "handshake {}", self.source());
+    }
+
+    /// Durable.
+    fn kept(&self, event: &Event, duplicate: bool, put: Put, sent: Sent) {
+        let (source, id) = (self.source(), event.id.as_str());
+        let (stored, queued) = (one(put == Put::Stored), one(sent != Sent::Failed));
+        match &event.unverified {
+            Some(reason) if !duplicate => write_line!(
+                warn,
+                self,
+                event.id = id,
+                event.r#type = event.event_type,
+                outcome = "observed",
+                detail = reason,
+                observed = 1,
+                stored,
+                queued,
+                ack_ms = self.ack_ms(),
+                "not verified, and accepted as {source} only observes: {reason}"
+            ),
+            _ => {
+                let outcome = if duplicate { "duplicate" } else { "accepted" };
+                write_line!(
+                    info,
+                    self,
+                    event.id = id,
+                    event.r#type = event.event_type,
+                    outcome,
+                    accepted = one(!duplicate),
+                    duplicate = one(duplicate),
+                    stored,
+                    queued,
+                    ack_ms = self.ack_ms(),
+                    "{outcome} {source} {id}"
+                );
+            }
+        }
     }
 
     /// Kept apart.
     fn quarantined(&self, delivery: &Quarantined) {
-        let (source, request_id, bytes, duration_ms) =
-            (self.source(), self.request_id, self.bytes, self.duration_ms());
-        tracing::warn!(source, outcome = "quarantined", quarantine.id = %delivery.id, reason = delivery.reason, request_id, bytes, duration_ms, "quarantined {source}: {}", delivery.reason);
+        write_line!(
+            warn,
+            self,
+            outcome = "quarantined",
+            quarantine.id = %delivery.id,
+            detail = delivery.reason,
+            quarantined = 1,
+            ack_ms = self.ack_ms(),
+            "quarantined {}: {}",
+            self.source(),
+            delivery.reason
+        );
     }
 
     /// The sender's doing.
-    fn refused(&self, refusal: Refusal, reason: &dyn std::fmt::Display) -> Answer {
-        let (source, request_id, bytes, duration_ms) =
-            (self.source(), self.request_id, self.bytes, self.duration_ms());
-        let outcome = refusal.word();
-        tracing::info!(source, outcome, reason = %reason, request_id, bytes, duration_ms, "refused {source}: {reason}");
+    fn refused(&self, refusal: Refusal, detail: &dyn std::fmt::Display) -> Answer {
+        let reason = refusal.word();
+        write_line!(
+            info,
+            self,
+            outcome = "refused",
+            reason,
+            detail = %detail,
+            refused = 1,
+            "refused {}: {detail}",
+            self.source()
+        );
         refusal.answer(self.request_id)
     }
 
     /// Our own doing: somebody has to act.
-    fn failed(&self, reason: &dyn std::fmt::Display) -> Answer {
-        let (source, request_id, bytes, duration_ms) =
-            (self.source(), self.request_id, self.bytes, self.duration_ms());
-        let outcome = Refusal::Unavailable.word();
-        tracing::error!(source, outcome, reason = %reason, request_id, bytes, duration_ms, "could not accept {source}: {reason}");
+    fn failed(&self, detail: &dyn std::fmt::Display) -> Answer {
+        write_line!(
+            error,
+            self,
+            outcome = "unavailable",
+            detail = %detail,
+            unavailable = 1,
+            "could not accept {}: {detail}",
+            self.source()
+        );
         Refusal::Unavailable.answer(self.request_id)
     }
 }

@@ -33,6 +33,7 @@ use hookgate_core::{
 use serde_json::Value;
 
 mod destinations;
+mod line;
 pub mod run;
 mod stream;
 mod sweep;
@@ -125,7 +126,7 @@ impl Worker {
             let id = message.message_id.clone().unwrap_or_default();
             // A record that panics must not take the other nine with it.
             let handled = AssertUnwindSafe(self.message(&message)).catch_unwind().await.unwrap_or_else(|_| {
-                tracing::error!(message_id = %id, "a record made the worker panic; it comes back and ends in the dead-letter queue");
+                tracing::error!(message_id = %id, outcome = "poison", "a record made the worker panic; it comes back and ends in the dead-letter queue");
                 Handled::ComesBack
             });
             (id, handled)
@@ -150,7 +151,7 @@ impl Worker {
             Ok(message) => message,
             Err(error) => {
                 let id = record.message_id.as_deref().unwrap_or_default();
-                tracing::error!(message_id = %id, error = %error, "a message is not one of ours; it comes back and ends in the dead-letter queue");
+                tracing::error!(message_id = %id, outcome = "poison", error = %error, "a message is not one of ours; it comes back and ends in the dead-letter queue");
                 return Handled::ComesBack;
             }
         };
@@ -158,12 +159,12 @@ impl Worker {
         let damaged = matches!(error.downcast_ref(), Some(StoreError::Damaged { .. }))
             || error.downcast_ref::<CodecError>().is_some();
         if damaged {
-            tracing::error!(source = %message.source, event.id = %message.id, error = format!("{error:#}"), "the event can't be read; it comes back and ends in the dead-letter queue");
+            tracing::error!(source = %message.source, event.id = %message.id, outcome = "poison", error = format!("{error:#}"), "the event can't be read; it comes back and ends in the dead-letter queue");
             return Handled::ComesBack;
         }
         // The table or the secrets can't be reached. To let the message come back by itself would count as
         // receiving it, and a longer outage would look like poison: a new message starts from nothing.
-        tracing::warn!(source = %message.source, event.id = %message.id, error = format!("{error:#}"), "the event is tried again soon");
+        tracing::warn!(source = %message.source, event.id = %message.id, outcome = "deferred", deferred = 1, error = format!("{error:#}"), "the event is tried again soon");
         #[expect(clippy::cast_possible_truncation, reason = "a few seconds")]
         let delay_seconds =
             OUTAGE_DELAY_SECONDS + (self.ambient.chance() * f64::from(OUTAGE_DELAY_SECONDS)) as i32;
@@ -179,8 +180,8 @@ impl Worker {
     /// Brings one event as far as it goes now. An error means that the message has to come back.
     async fn deliver(&self, message: &Message) -> anyhow::Result<()> {
         let started = self.ambient.now();
-        let Some(event) = self.stored(message).await? else {
-            tracing::warn!(source = %message.source, event.id = %message.id, "a message points at an event that is no longer kept");
+        let Some((event, stored)) = self.stored(message).await? else {
+            tracing::warn!(source = %message.source, event.id = %message.id, outcome = "gone", "a message points at an event that is no longer kept");
             return Ok(());
         };
         let source = self.config.sources.get(&event.source);
@@ -189,20 +190,22 @@ impl Worker {
         let mut lease = match leased {
             Leased::Ours(lease) => lease,
             Leased::Finished(status) => {
-                tracing::info!(source = %event.source, event.id = %event.id, outcome = status.word(), "repeated: it is {} already", status.word());
+                tracing::info!(source = %event.source, event.id = %event.id, outcome = "repeated", status = status.word(), "repeated: it is {} already", status.word());
                 return Ok(());
             }
             Leased::Held { until } => {
                 // Whoever has it may die; then this brings it back. The message itself must not: it would be
                 // counted as received again and again, until it looked like poison.
                 self.bring_back(&event, until.plus_millis(1), started).await?;
+                tracing::info!(source = %event.source, event.id = %event.id, outcome = "held", "{} {} is in work elsewhere", event.source, event.id);
                 return Ok(());
             }
         };
+        let before = lease.attempts.runs();
         let Stand { status, next_at, comes_at } =
             match self.work(source, &event, message.reserved.as_ref(), retention_days, &mut lease).await {
                 Ok(stand) => stand,
-                Err(error) if lost(&error) => return Ok(()),
+                Err(error) if lost(&event, &error) => return Ok(()),
                 Err(error) => return Err(error),
             };
         let now = self.ambient.now();
@@ -211,12 +214,11 @@ impl Worker {
         }
         match self.advance(&lease, status, next_at.into_iter().chain(comes_at).min()).await {
             Ok(()) => {}
-            Err(error) if lost(&error) => return Ok(()),
+            Err(error) if lost(&event, &error) => return Ok(()),
             Err(error) => return Err(error),
         }
-        let duration_ms = now.millis_since(started);
-        let age_ms = now.millis_since(event.request.received_at);
-        tracing::info!(source = %event.source, event.id = %event.id, event.r#type = event.event_type, outcome = status.word(), attempts = lease.attempts.0.len(), duration_ms, age_ms, "{} {} {}", status.word(), event.source, event.id);
+        let runs = lease.attempts.0.iter().filter(|attempt| attempt.outcome.is_run());
+        line::worked(&event, status, &runs.skip(before).cloned().collect::<Vec<_>>(), stored, started, now);
         Ok(())
     }
 
@@ -237,19 +239,21 @@ impl Worker {
         Ok(self.store.advance(lease, status, next_at, self.ambient.now()).await?)
     }
 
-    /// The stored event that a message is about; stored now, if ingest could not.
-    async fn stored(&self, message: &Message) -> anyhow::Result<Option<Event>> {
+    /// The stored event that a message is about; stored now, if ingest could not. Says whether it was.
+    async fn stored(&self, message: &Message) -> anyhow::Result<Option<(Event, bool)>> {
         if let Some(event) = self.store.event(&message.source, &message.id).await? {
-            return Ok(Some(event));
+            return Ok(Some((event, false)));
         }
         let Some(frame) = message.frame()? else { return Ok(None) };
         let event = codec::decode(message.source.clone(), message.id.clone(), &frame)?;
         let retention_days =
             self.config.sources.get(&message.source).map_or(RETENTION_DAYS, |source| source.retention_days);
         match self.store.put_event(&event, &frame, retention_days).await? {
-            Put::Stored => Ok(Some(event)),
+            Put::Stored => Ok(Some((event, true))),
             // Another delivery was faster; what it stored is what counts.
-            Put::Duplicate | Put::Failed => Ok(self.store.event(&message.source, &message.id).await?),
+            Put::Duplicate | Put::Failed => {
+                Ok(self.store.event(&message.source, &message.id).await?.map(|event| (event, false)))
+            }
         }
     }
 
@@ -391,17 +395,18 @@ impl Worker {
         };
         let word = outcome.word();
         match &outcome {
+            // In the event's own line as well, so this one is for a person who looks at a terminal.
             AttemptOutcome::Done | AttemptOutcome::Replayed { .. } => {
-                tracing::info!(source = %event.source, event.id = %event.id, action = %action, outcome = word, detail, "{action}: {detail}")
+                tracing::debug!(source = %event.source, event.id = %event.id, action = %action, outcome = word, detail, "{action}: {detail}")
             }
             AttemptOutcome::Retry { next_at } => {
-                tracing::warn!(source = %event.source, event.id = %event.id, action = %action, outcome = word, detail, next_at = %next_at, "{action} failed and is tried again at {next_at}: {detail}")
+                tracing::warn!(source = %event.source, event.id = %event.id, action = %action, outcome = word, detail, next_at = %next_at, retries = 1, "{action} failed and is tried again at {next_at}: {detail}")
             }
             AttemptOutcome::Parked { .. } => {
                 tracing::warn!(source = %event.source, event.id = %event.id, action = %action, outcome = word, detail, "{action} failed and waits until its destination is back: {detail}")
             }
             AttemptOutcome::Dead => {
-                tracing::error!(source = %event.source, event.id = %event.id, action = %action, outcome = word, detail, "{action} failed for good: {detail}")
+                tracing::error!(source = %event.source, event.id = %event.id, action = %action, outcome = word, detail, dead = 1, "{action} failed for good: {detail}")
             }
         }
         self.ended(action, outcome, detail)
@@ -413,7 +418,7 @@ impl Worker {
 
     /// Notes why nothing can be routed at all.
     fn hopeless(&self, lease: &mut Lease, reason: &dyn std::fmt::Display) -> Status {
-        tracing::error!(source = %lease.key.source, event.id = %lease.key.id, reason = %reason, "the event can't be routed: {reason}");
+        tracing::error!(source = %lease.key.source, event.id = %lease.key.id, action = ROUTING, outcome = "dead", detail = %reason, dead = 1, "the event can't be routed: {reason}");
         if let Some(action) = Name::parse(ROUTING) {
             let detail = reason.to_string();
             let attempt = Attempt { action, outcome: AttemptOutcome::Dead, at: self.ambient.now(), detail };
@@ -438,10 +443,10 @@ impl Worker {
 }
 
 /// Whether another worker has taken the event over. It goes on from what was written down, so this one stops.
-fn lost(error: &anyhow::Error) -> bool {
+fn lost(event: &Event, error: &anyhow::Error) -> bool {
     let lost = matches!(error.downcast_ref(), Some(StoreError::LeaseLost));
     if lost {
-        tracing::warn!("another worker has taken the event over");
+        tracing::warn!(source = %event.source, event.id = %event.id, outcome = "lost", "another worker has taken the event over");
     }
     lost
 }

@@ -19,6 +19,8 @@ pub struct Swept {
     pub queued: usize,
     /// Events that could not be queued, and wait for the next sweep.
     pub failed: usize,
+    /// For how long the oldest of them had been due, if there were any.
+    pub oldest_ms: Option<i64>,
 }
 
 impl Worker {
@@ -38,6 +40,9 @@ impl Worker {
             });
             let due: Vec<Due> = join_all(shards).await.into_iter().flatten().collect();
             let full = due.len() >= usize::try_from(PAGE).unwrap_or_default();
+            // The oldest come first, so the first round has it.
+            let oldest_ms = due.iter().map(|due| now.millis_since(due.at)).max();
+            swept.oldest_ms = swept.oldest_ms.max(oldest_ms);
             let results = join_all(due.iter().map(|due| self.requeue(due))).await;
             let queued = results.iter().filter(|queued| **queued).count();
             swept.queued += queued;
@@ -50,8 +55,9 @@ impl Worker {
         if swept != Swept::default() {
             tracing::info!(
                 outcome = "swept",
-                queued = swept.queued,
+                outbox_queued = swept.queued,
                 failed = swept.failed,
+                outbox_oldest_ms = swept.oldest_ms,
                 "queued {} due events",
                 swept.queued
             );

@@ -40,7 +40,8 @@ pub(super) struct Dev {
 impl Dev {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let filter = EnvFilter::try_from_default_env()
-            .unwrap_or_else(|_| EnvFilter::new("info,dynoxide=off,winterbaume_sqs=off"));
+            // At `debug` the worker says what each action did.
+            .unwrap_or_else(|_| EnvFilter::new("info,worker=debug,dynoxide=off,winterbaume_sqs=off"));
         tracing_subscriber::fmt()
             .with_env_filter(filter)
             .event_format(Plain)
@@ -163,7 +164,7 @@ impl Fields {
         match name {
             "message" => self.message = value,
             "error" => self.error = Some(value),
-            "event.id" if value != "-" => self.event = Some(value),
+            "event.id" => self.event = Some(value),
             _ => {}
         }
     }
