@@ -133,7 +133,7 @@ fn flow_any_request_is_answered_and_only_signed_ones_are_kept() {
     let result = runner.run(&sent(), |sent| {
         let puts = world.stack.engines.dynamodb().traffic().count("PutItem");
         let sends = world.stack.engines.sqs().traffic().count("SendMessage");
-        let answer = runtime.block_on(world.stack.ingest.handle(&sent.event()));
+        let answer = runtime.block_on(world.stack.ingest.handle(&sent.event(), None));
         let answer = serde_json::to_value(answer.unwrap()).unwrap();
         let status = answer["statusCode"].as_u64().unwrap();
         prop_assert!(ALLOWED.contains(&status), "{}", status);
@@ -173,7 +173,8 @@ async fn flow_a_rest_api_and_a_stage_are_answered_in_their_own_shape() {
         "requestContext": {"path": "/prod/webhooks/shop", "stage": "prod", "requestId": "r1", "requestTimeEpoch": world.clock.now_ms()},
         "body": text, "isBase64Encoded": false,
     });
-    let answer = serde_json::to_value(world.stack.ingest.handle(&event.to_string()).await.unwrap()).unwrap();
+    let answer =
+        serde_json::to_value(world.stack.ingest.handle(&event.to_string(), None).await.unwrap()).unwrap();
     assert_eq!(answer["statusCode"], 200, "{answer}");
     assert!(answer["multiValueHeaders"]["content-type"].is_array(), "{answer}");
     world.wait_for("shop", "o1", Status::Done).await;
@@ -184,7 +185,8 @@ async fn flow_a_rest_api_and_a_stage_are_answered_in_their_own_shape() {
         "requestContext": {"http": {"method": "POST", "path": "/prod/webhooks/shop"}, "stage": "prod", "requestId": "r2", "timeEpoch": world.clock.now_ms()},
         "body": BASE64.encode(&order("o2")), "isBase64Encoded": true,
     });
-    let answer = serde_json::to_value(world.stack.ingest.handle(&event.to_string()).await.unwrap()).unwrap();
+    let answer =
+        serde_json::to_value(world.stack.ingest.handle(&event.to_string(), None).await.unwrap()).unwrap();
     assert_eq!(answer["statusCode"], 200, "{answer}");
     let told: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
     assert_eq!((&told["event_id"], &told["request_id"]), (&json!("o2"), &json!("r2")));
@@ -196,7 +198,7 @@ async fn flow_a_rest_api_and_a_stage_are_answered_in_their_own_shape() {
 async fn flow_what_is_no_request_at_all_is_an_error_of_the_function() {
     let (world, _destination) = World::shop().await;
     for event in ["", "null", "[]", "7", "{", r#"{"headers": 5}"#] {
-        assert!(world.stack.ingest.handle(event).await.is_err(), "{event}");
+        assert!(world.stack.ingest.handle(event, None).await.is_err(), "{event}");
     }
     assert!(world.scan().await.is_empty());
 }

@@ -531,7 +531,8 @@ impl Bench {
             "requestContext": {"http": {"method": "POST"}, "timeEpoch": self.clock.now_ms()},
             "body": String::from_utf8(body.to_vec()).unwrap(),
         });
-        let answer = serde_json::to_value(self.ingest.handle(&event.to_string()).await.unwrap()).unwrap();
+        let answer =
+            serde_json::to_value(self.ingest.handle(&event.to_string(), None).await.unwrap()).unwrap();
         assert_eq!(answer["statusCode"], 200, "{answer}");
     }
 

@@ -42,6 +42,10 @@ use tokio::{
 
 use crate::backend::{Backend, PATIENCE, ROOT};
 
+/// The trace of every invocation.
+pub(crate) const TRACE: &str =
+    "Root=1-6a18a500-0123456789abcdef01234567;Parent=0123456789abcdef;Sampled=0;Lineage=1:0123abcd:0";
+
 /// Where a binary of the workspace is. All are built when the first one is asked for, with the profile of the tests.
 pub(crate) fn binary(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
@@ -169,10 +173,7 @@ async fn next(State(shared): State<Shared>) -> impl IntoResponse {
             "lambda-runtime-invoked-function-arn",
             "arn:aws:lambda:us-east-1:123456789012:function:it".to_owned(),
         ),
-        (
-            "lambda-runtime-trace-id",
-            "Root=1-6a18a500-0123456789abcdef01234567;Parent=0123456789abcdef;Sampled=0".to_owned(),
-        ),
+        ("lambda-runtime-trace-id", TRACE.to_owned()),
         ("content-type", "application/json".to_owned()),
     ];
     (headers, invocation.event).into_response()

@@ -461,7 +461,7 @@ async fn made(samples: &[Sample]) -> BTreeMap<PathBuf, String> {
     let mut files = BTreeMap::new();
     for sample in samples {
         let event = pretty(&http_api(sample, Gateway::HttpApi));
-        ingest.handle(&event).await.unwrap();
+        ingest.handle(&event, None).await.unwrap();
         files.insert(path(sample, "ingest"), event);
         let sent = backend.take_all().await;
         if is(sample, HANDSHAKE) {
@@ -725,7 +725,7 @@ async fn ingest_takes_every_sample_and_stores_its_exact_bytes() {
     for sample in samples() {
         let what = label(&sample);
         let text = derived(&sample, "ingest").unwrap_or_else(|| panic!("{what} has no .ingest.json"));
-        let answer = serde_json::to_value(ingest.handle(&text).await.unwrap()).unwrap();
+        let answer = serde_json::to_value(ingest.handle(&text, None).await.unwrap()).unwrap();
         assert_eq!(answer["statusCode"], 200, "{what}: {answer}");
         let Some(event) = recorded(&ingest.config, &sample) else {
             assert!(backend.waiting().is_empty(), "{what} is queued");
@@ -747,7 +747,7 @@ async fn ingest_takes_every_sample_and_stores_its_exact_bytes() {
             "{what}"
         );
         // Once more: nothing new is stored, and the sender is content.
-        let answer = serde_json::to_value(ingest.handle(&text).await.unwrap()).unwrap();
+        let answer = serde_json::to_value(ingest.handle(&text, None).await.unwrap()).unwrap();
         assert_eq!(answer["statusCode"], 200, "{what}");
         backend.take_all().await;
     }
@@ -762,7 +762,7 @@ async fn a_rest_api_and_a_function_url_hand_over_the_same_event() {
         for end in ["ingest-v1", "ingest-url"] {
             let Some(text) = derived(&sample, end) else { continue };
             shown += 1;
-            let answer = serde_json::to_value(ingest.handle(&text).await.unwrap()).unwrap();
+            let answer = serde_json::to_value(ingest.handle(&text, None).await.unwrap()).unwrap();
             assert_eq!(answer["statusCode"], 200, "{end} of {}: {answer}", label(&sample));
             let event = recorded(&ingest.config, &sample).unwrap();
             let stored = backend.store.event(&event.source, &event.id).await.unwrap().unwrap();

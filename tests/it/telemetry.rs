@@ -10,14 +10,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::StatusCode;
-use hookgate_aws::env;
+use hookgate::local::QUEUE;
+use hookgate_aws::{env, trace};
 use hookgate_core::time::EpochMillis;
 use hookgate_embedded::{Fault, How};
 use serde_json::{Value, json};
 
 use crate::{
     functions::{Setting, TOKEN, delivery, hang_body},
-    runtime_api::Function,
+    harness::{Reply, SHOP_SECRET, World, order, signature, until},
+    runtime_api::{Function, TRACE},
     samples::{derived, samples},
 };
 
@@ -265,4 +267,77 @@ async fn telemetry_an_outage_under_the_worker_is_counted() {
         (Some("deferred"), vec!["deferred".to_owned()])
     );
     assert_eq!((lines[1]["outcome"].as_str(), counted(&lines[1])), (Some("gone"), Vec::new()));
+}
+
+/// Another trace than that of the invocations.
+const ITS_OWN: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+
+#[tokio::test]
+async fn telemetry_the_trace_of_a_request_goes_with_its_message() {
+    let setting = Setting::new(StatusCode::OK).await;
+    let ingest = setting.start("ingest").await;
+    let answer = ingest.invoke(&delivery("a", TOKEN, &hang_body("a"))).await.response();
+    assert_eq!(answer["statusCode"], 200);
+    let sent = setting.backend.take_all().await;
+    assert_eq!(sent.iter().map(|it| it.trace_header.as_deref()).collect::<Vec<_>>(), [Some(TRACE)]);
+    let lines = setting.lines(&ingest.kill().await, &[]);
+    assert_eq!(lines[0]["trace"], "1-6a18a500-0123456789abcdef01234567");
+}
+
+#[tokio::test]
+async fn telemetry_a_retry_belongs_to_the_trace_of_its_event() {
+    let setting = Setting::new(StatusCode::INTERNAL_SERVER_ERROR).await;
+    let worker = setting.start("worker").await;
+    let sample = samples().into_iter().find(|it| it.source == "hang" && it.name == "program.joined").unwrap();
+    let mut event: Value = serde_json::from_str(&derived(&sample, "worker").unwrap()).unwrap();
+    let dynamodb = setting.backend.engines.dynamodb().traffic();
+    let mut sent = 0;
+    let mut work = async |header: &str, outage: bool| {
+        event["Records"][0]["attributes"][trace::ATTRIBUTE] = json!(header);
+        if outage {
+            dynamodb.break_with(Fault::new(How::AccessDenied));
+        }
+        let answer = worker.invoke(&event.to_string()).await.response();
+        dynamodb.heal();
+        assert_eq!(answer, json!({"batchItemFailures": []}));
+        let waiting = setting.backend.waiting();
+        sent += 1;
+        assert_eq!(waiting.len(), sent);
+        waiting.last().unwrap().trace_header.clone()
+    };
+    assert_eq!(work(ITS_OWN, true).await.as_deref(), Some(ITS_OWN), "put off");
+    assert_eq!(work("Root=MARKER", true).await, None);
+    assert_eq!(work(ITS_OWN, false).await.as_deref(), Some(ITS_OWN), "tried again later");
+    let lines = setting.lines(&worker.kill().await, &["MARKER", "program-secret"]);
+    let traced: Vec<_> =
+        lines.iter().map(|it| (it["outcome"].as_str().unwrap(), it["trace"].as_str())).collect();
+    let its_own = Some("1-5759e988-bd862e3fe1be46a994272793");
+    assert_eq!((traced[0], traced[1]), (("deferred", its_own), ("deferred", None)));
+    assert_eq!(traced.last(), Some(&("retrying", its_own)));
+}
+
+#[tokio::test]
+async fn telemetry_the_local_stack_hands_the_trace_on() {
+    let (world, destination) = World::shop().await;
+    destination.always("/post", Reply::Status(500));
+    let body = order("o1");
+    let event = json!({
+        "version": "2.0", "rawPath": "/webhooks/shop",
+        "headers": {"content-type": "application/json", "x-signature": signature(SHOP_SECRET, &body)},
+        "requestContext": {"http": {"method": "POST"}, "timeEpoch": world.clock.now_ms()},
+        "body": String::from_utf8(body).unwrap(),
+    });
+    let answer = world.stack.ingest.handle(&event.to_string(), Some(ITS_OWN)).await.unwrap();
+    assert_eq!(serde_json::to_value(answer).unwrap()["statusCode"], 200);
+    let delayed = || world.stack.engines.sqs().peek(QUEUE, 10).unwrap();
+    // Its own message, then those of the first two retries.
+    for (tries, wait) in [(1, 6), (2, 360)] {
+        until("it is tried again later", async || {
+            destination.hits("/post").len() == tries && world.queue().delayed == 1
+        })
+        .await;
+        until("nothing else waits", async || delayed().len() == 1).await;
+        assert_eq!(delayed()[0].trace_header.as_deref(), Some(ITS_OWN));
+        world.clock.advance(std::time::Duration::from_secs(wait));
+    }
 }

@@ -105,7 +105,10 @@ fn rights(role: &str) -> BTreeSet<String> {
     for statement in statements(role) {
         for action in each(&statement["Action"]) {
             for on in each(&statement["Resource"]) {
-                let on = reference(on).unwrap_or_else(|| panic!("not a reference: {on}"));
+                let on = match on.as_str() {
+                    Some("*") => "*",
+                    _ => reference(on).unwrap_or_else(|| panic!("not a reference: {on}")),
+                };
                 rights.insert(format!("{} on {on}", text(action)));
             }
         }
@@ -366,6 +369,14 @@ fn both_functions_log_json_to_a_group_of_their_own_that_forgets() {
     }
 }
 
+#[test]
+fn both_functions_are_traced() {
+    assert_eq!(TEMPLATE["Globals"]["Function"]["Tracing"], "Active");
+    for function in ["IngestFunction", "WorkerFunction"] {
+        assert!(properties(function).get("Tracing").is_none(), "{function}");
+    }
+}
+
 // Rights: one role for each function, and nothing in it that the code does not call.
 
 #[test]
@@ -415,6 +426,11 @@ fn every_statement_is_named_and_allows_named_actions_on_resources_of_this_templa
                 assert!(!text(action).contains('*'), "{role} {id}: {action}");
             }
             for on in each(&statement["Resource"]) {
+                // X-Ray's actions are about no resource.
+                if each(&statement["Action"]).iter().all(|action| text(action).starts_with("xray:")) {
+                    assert_eq!(on, "*", "{role} {id}");
+                    continue;
+                }
                 let name = reference(on).unwrap_or_else(|| panic!("{role} {id}: {on} is not a reference"));
                 resource(name.split('.').next().unwrap());
             }
@@ -423,7 +439,7 @@ fn every_statement_is_named_and_allows_named_actions_on_resources_of_this_templa
 }
 
 #[test]
-fn ingest_may_put_send_read_its_secrets_and_log() {
+fn ingest_may_put_send_read_its_secrets_log_and_trace() {
     assert_eq!(
         rights("IngestRole"),
         set([
@@ -432,12 +448,14 @@ fn ingest_may_put_send_read_its_secrets_and_log() {
             "logs:PutLogEvents on IngestLogs.Arn",
             "secretsmanager:GetSecretValue on Secrets",
             "sqs:SendMessage on Queue.Arn",
+            "xray:PutTelemetryRecords on *",
+            "xray:PutTraceSegments on *",
         ])
     );
 }
 
 #[test]
-fn worker_may_keep_events_queue_them_poll_read_its_secrets_and_log() {
+fn worker_may_keep_events_queue_them_poll_read_its_secrets_log_and_trace() {
     assert_eq!(
         rights("WorkerRole"),
         set([
@@ -458,6 +476,8 @@ fn worker_may_keep_events_queue_them_poll_read_its_secrets_and_log() {
             "sqs:GetQueueAttributes on Queue.Arn",
             "sqs:ReceiveMessage on Queue.Arn",
             "sqs:SendMessage on Queue.Arn",
+            "xray:PutTelemetryRecords on *",
+            "xray:PutTraceSegments on *",
         ])
     );
 }

@@ -6,7 +6,7 @@
 //!   [`destinations`]: those for what waits; [`replay`]: those for what a person asks for again
 //! - [`queue`]: sending messages; [`secrets`]: the cached secret; [`sender_keys`]: the cached public keys of senders
 //! - [`effects`]: performing what an action planned; [`egress`]: where it may connect to
-//! - [`ambient`]: the clock and the dice, which everything else is given; [`log`]: the functions' logs, and [`metrics`] in them
+//! - [`ambient`]: the clock and the dice, which everything else is given; [`log`]: the functions' logs, and [`metrics`] in them; [`trace`]: X-Ray's header
 //!
 //! Nothing here decides what becomes of an event: that is `hookgate_core::lifecycle`.
 
@@ -25,6 +25,7 @@ pub mod schema;
 pub mod secrets;
 pub mod sender_keys;
 pub mod store;
+pub mod trace;
 
 /// The configuration that is built into the functions, checked by this crate's build script.
 pub const EMBEDDED_CONFIG: &str = include_str!("../../../hookgate.toml");

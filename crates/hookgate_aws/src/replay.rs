@@ -111,7 +111,7 @@ pub async fn replay(
             _ => Err(call("UpdateItem")(error)),
         };
     }
-    match queue.send(&Message::pointing(&key.source, &key.id), 0).await {
+    match queue.send(&Message::pointing(&key.source, &key.id), 0, None).await {
         Ok(()) => store.outbox_delete(&due).await?,
         Err(error) => {
             tracing::warn!(source = %key.source, event.id = %key.id, error = %error, "the event comes with the next sweep");

@@ -20,6 +20,7 @@ use hookgate_aws::{
     secrets::SecretStore,
     sender_keys::{SenderKeys, SenderKeysError},
     store::{Due, Store},
+    trace,
 };
 use hookgate_core::{
     codec::{self, Message},
@@ -97,22 +98,23 @@ impl Ingest {
         }
     }
 
-    /// Answers one event of a gateway, given as its JSON text.
+    /// Answers one event of a gateway, given as its JSON text, with X-Ray's header of the request if there is one.
     ///
     /// # Errors
     /// When it is no such event. Every request gets an answer.
-    pub async fn handle(&self, event: &str) -> anyhow::Result<Response> {
+    pub async fn handle(&self, event: &str, trace: Option<&str>) -> anyhow::Result<Response> {
         let mut call = Call::read(event).context("this is no event of API Gateway or a Function URL")?;
         let now = self.ambient.now();
         let request_id = call.request_id.take().unwrap_or_else(|| format!("{:016x}", self.ambient.random()));
         let payload = call.payload;
-        let answer = self.answer(call, &request_id, now).await;
+        let answer = self.answer(call, &request_id, trace, now).await;
         Ok(Response::write(answer, payload))
     }
 
-    async fn answer(&self, call: Call, request_id: &str, now: EpochMillis) -> Answer {
+    async fn answer(&self, call: Call, request_id: &str, trace: Option<&str>, now: EpochMillis) -> Answer {
         let mut line = Line {
             request_id,
+            trace,
             source: None,
             now,
             received_at: call.received_at.unwrap_or(now),
@@ -258,14 +260,17 @@ impl Ingest {
         let (put, sent) = match Message::carrying(&event.source, &event.id, &frame) {
             // At the same time, as the message carries the event and needs nothing stored.
             Some(message) => {
-                tokio::join!(self.put(source, event, &frame), self.send(&message, Sent::Carrying, event))
+                tokio::join!(
+                    self.put(source, event, &frame),
+                    self.send(&message, Sent::Carrying, event, line.trace)
+                )
             }
             // One after the other, as the message points at what is stored.
             None => match self.put(source, event, &frame).await {
                 Put::Failed => (Put::Failed, Sent::Failed),
                 put => {
                     let message = Message::pointing(&event.source, &event.id);
-                    (put, self.send(&message, Sent::Pointing, event).await)
+                    (put, self.send(&message, Sent::Pointing, event, line.trace).await)
                 }
             },
         };
@@ -292,8 +297,8 @@ impl Ingest {
         })
     }
 
-    async fn send(&self, message: &Message, sent: Sent, event: &Event) -> Sent {
-        match self.queue.send(message, 0).await {
+    async fn send(&self, message: &Message, sent: Sent, event: &Event, trace: Option<&str>) -> Sent {
+        match self.queue.send(message, 0, trace).await {
             Ok(()) => sent,
             Err(error) => {
                 tracing::warn!(source = %event.source, event.id = %event.id, error = %error, "the event was not queued");
@@ -307,6 +312,8 @@ impl Ingest {
 /// secret.
 struct Line<'a> {
     request_id: &'a str,
+    /// X-Ray's header.
+    trace: Option<&'a str>,
     /// Only one of the configuration: it is a dimension of the metrics, which a stranger must not be able to add to.
     source: Option<&'a Name>,
     now: EpochMillis,
@@ -324,6 +331,7 @@ macro_rules! write_line {
             timestamp = now.as_millis(),
             source = line.source.map(Name::as_str),
             request_id = line.request_id,
+            trace = line.trace.and_then(trace::root),
             bytes = line.bytes,
             duration_ms = now.millis_since(line.now),
             $($rest)+

@@ -13,7 +13,12 @@ async fn main() -> Result<(), Error> {
     ingest.warm_up().await;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
         let ingest = ingest.clone();
-        async move { ingest.handle(event.payload.get()).await.map_err(|error| Error::from(format!("{error:#}"))) }
+        async move {
+            ingest
+                .handle(event.payload.get(), event.context.xray_trace_id.as_deref())
+                .await
+                .map_err(|error| Error::from(format!("{error:#}")))
+        }
     }))
     .await
 }

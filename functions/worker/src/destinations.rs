@@ -83,6 +83,8 @@ pub(crate) struct Bearer<'a> {
     pub(crate) parked_since: Option<EpochMillis>,
     /// The action for which a time was reserved.
     pub(crate) reserved: Option<&'a Name>,
+    /// Its trace, for messages about it.
+    pub(crate) trace: Option<&'a str>,
 }
 
 impl Bearer<'_> {
@@ -144,7 +146,7 @@ impl Worker {
                     message.reserved = Some(name.clone());
                     let wait = at.millis_since(now).max(0);
                     let seconds = i32::try_from(wait.div_euclid(1_000) + 1).unwrap_or(i32::MAX);
-                    self.queue.send(&message, seconds.min(MESSAGE_DELAY_SECONDS_MAX)).await?;
+                    self.queue.send(&message, seconds.min(MESSAGE_DELAY_SECONDS_MAX), bearer.trace).await?;
                     return Ok(Gate::Later(at));
                 }
                 Slot::Full => {
@@ -388,7 +390,7 @@ impl Worker {
                 let seconds = i32::try_from(delay(chunk_number * AT_ONCE + number)).unwrap_or_default();
                 async move {
                     let message = Message::pointing(&parked.source, &parked.id);
-                    if let Err(error) = self.queue.send(&message, seconds).await {
+                    if let Err(error) = self.queue.send(&message, seconds, None).await {
                         tracing::warn!(source = %parked.source, event.id = %parked.id, error = %error, "a parked event could not be queued");
                         return false;
                     }

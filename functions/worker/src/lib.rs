@@ -17,6 +17,7 @@ use hookgate_aws::{
     queue::Queue,
     secrets::SecretStore,
     store::{Due, Lease, Leased, Store, StoreError},
+    trace,
 };
 use hookgate_core::{
     actions::About,
@@ -41,6 +42,7 @@ pub mod trigger;
 
 pub use destinations::Destinations;
 use destinations::{Bearer, Gate};
+use line::Worked;
 pub use sweep::Swept;
 
 /// The worker.
@@ -155,7 +157,8 @@ impl Worker {
                 return Handled::ComesBack;
             }
         };
-        let Err(error) = self.deliver(&message).await else { return Handled::Finished };
+        let trace = record.attributes.get(trace::ATTRIBUTE).map(String::as_str);
+        let Err(error) = self.deliver(&message, trace).await else { return Handled::Finished };
         let damaged = matches!(error.downcast_ref(), Some(StoreError::Damaged { .. }))
             || error.downcast_ref::<CodecError>().is_some();
         if damaged {
@@ -164,11 +167,11 @@ impl Worker {
         }
         // The table or the secrets can't be reached. To let the message come back by itself would count as
         // receiving it, and a longer outage would look like poison: a new message starts from nothing.
-        tracing::warn!(source = %message.source, event.id = %message.id, outcome = "deferred", deferred = 1, error = format!("{error:#}"), "the event is tried again soon");
+        tracing::warn!(source = %message.source, event.id = %message.id, trace = trace.and_then(trace::root), outcome = "deferred", deferred = 1, error = format!("{error:#}"), "the event is tried again soon");
         #[expect(clippy::cast_possible_truncation, reason = "a few seconds")]
         let delay_seconds =
             OUTAGE_DELAY_SECONDS + (self.ambient.chance() * f64::from(OUTAGE_DELAY_SECONDS)) as i32;
-        match self.queue.send(&message, delay_seconds).await {
+        match self.queue.send(&message, delay_seconds, trace).await {
             Ok(()) => Handled::Finished,
             Err(error) => {
                 tracing::warn!(source = %message.source, event.id = %message.id, error = %error, "the event comes back");
@@ -178,10 +181,10 @@ impl Worker {
     }
 
     /// Brings one event as far as it goes now. An error means that the message has to come back.
-    async fn deliver(&self, message: &Message) -> anyhow::Result<()> {
+    async fn deliver(&self, message: &Message, trace: Option<&str>) -> anyhow::Result<()> {
         let started = self.ambient.now();
         let Some((event, stored)) = self.stored(message).await? else {
-            tracing::warn!(source = %message.source, event.id = %message.id, outcome = "gone", "a message points at an event that is no longer kept");
+            tracing::warn!(source = %message.source, event.id = %message.id, trace = trace.and_then(trace::root), outcome = "gone", "a message points at an event that is no longer kept");
             return Ok(());
         };
         let source = self.config.sources.get(&event.source);
@@ -190,27 +193,29 @@ impl Worker {
         let mut lease = match leased {
             Leased::Ours(lease) => lease,
             Leased::Finished(status) => {
-                tracing::info!(source = %event.source, event.id = %event.id, outcome = "repeated", status = status.word(), "repeated: it is {} already", status.word());
+                tracing::info!(source = %event.source, event.id = %event.id, trace = trace.and_then(trace::root), outcome = "repeated", status = status.word(), "repeated: it is {} already", status.word());
                 return Ok(());
             }
             Leased::Held { until } => {
                 // Whoever has it may die; then this brings it back. The message itself must not: it would be
                 // counted as received again and again, until it looked like poison.
-                self.bring_back(&event, until.plus_millis(1), started).await?;
-                tracing::info!(source = %event.source, event.id = %event.id, outcome = "held", "{} {} is in work elsewhere", event.source, event.id);
+                self.bring_back(&event, until.plus_millis(1), started, trace).await?;
+                tracing::info!(source = %event.source, event.id = %event.id, trace = trace.and_then(trace::root), outcome = "held", "{} {} is in work elsewhere", event.source, event.id);
                 return Ok(());
             }
         };
         let before = lease.attempts.runs();
-        let Stand { status, next_at, comes_at } =
-            match self.work(source, &event, message.reserved.as_ref(), retention_days, &mut lease).await {
-                Ok(stand) => stand,
-                Err(error) if lost(&event, &error) => return Ok(()),
-                Err(error) => return Err(error),
-            };
+        let Stand { status, next_at, comes_at } = match self
+            .work(source, &event, message.reserved.as_ref(), retention_days, trace, &mut lease)
+            .await
+        {
+            Ok(stand) => stand,
+            Err(error) if lost(&event, &error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
         let now = self.ambient.now();
         if let Some(next_at) = next_at {
-            self.bring_back(&event, next_at, now).await?;
+            self.bring_back(&event, next_at, now, trace).await?;
         }
         match self.advance(&lease, status, next_at.into_iter().chain(comes_at).min()).await {
             Ok(()) => {}
@@ -218,7 +223,8 @@ impl Worker {
             Err(error) => return Err(error),
         }
         let runs = lease.attempts.0.iter().filter(|attempt| attempt.outcome.is_run());
-        line::worked(&event, status, &runs.skip(before).cloned().collect::<Vec<_>>(), stored, started, now);
+        let attempts = &runs.skip(before).cloned().collect::<Vec<_>>();
+        Worked { event: &event, trace, stored, attempts, status, started, now }.log();
         Ok(())
     }
 
@@ -265,6 +271,7 @@ impl Worker {
         event: &Event,
         reserved: Option<&Name>,
         retention_days: u32,
+        trace: Option<&str>,
         lease: &mut Lease,
     ) -> anyhow::Result<Stand> {
         let Some(source) = source else {
@@ -309,7 +316,7 @@ impl Worker {
             }
             let secrets = self.secrets.current(now).await?;
             let parked_since = lease.attempts.parked_since(action);
-            let bearer = Bearer { event, retention_days, parked_since, reserved };
+            let bearer = Bearer { event, retention_days, parked_since, reserved, trace };
             let pass = match self.gate(action, configured, bearer, now).await? {
                 Gate::Open(pass) => pass,
                 Gate::Later(at) => {
@@ -428,10 +435,16 @@ impl Worker {
     }
 
     /// Sees to it that an event comes to a worker at `at`. Done before the event's status says that it waits.
-    async fn bring_back(&self, event: &Event, at: EpochMillis, now: EpochMillis) -> anyhow::Result<()> {
+    async fn bring_back(
+        &self,
+        event: &Event,
+        at: EpochMillis,
+        now: EpochMillis,
+        trace: Option<&str>,
+    ) -> anyhow::Result<()> {
         match wake(now, at) {
             Wake::Message { delay_seconds } => {
-                self.queue.send(&Message::pointing(&event.source, &event.id), delay_seconds).await?;
+                self.queue.send(&Message::pointing(&event.source, &event.id), delay_seconds, trace).await?;
             }
             Wake::Outbox => {
                 let due = Due { at, source: event.source.clone(), id: event.id.clone() };

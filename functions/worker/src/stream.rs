@@ -70,7 +70,7 @@ impl Worker {
 
     async fn rescue(&self, key: &StatusKey, age_ms: i64) -> anyhow::Result<()> {
         tracing::warn!(source = %key.source, event.id = %key.id, age_ms, outcome = "rescued", rescued = 1, "an event was stored and reached no worker; it is queued now");
-        self.queue.send(&Message::pointing(&key.source, &key.id), 0).await?;
+        self.queue.send(&Message::pointing(&key.source, &key.id), 0, None).await?;
         let Some(event) = self.store.event(&key.source, &key.id).await? else { return Ok(()) };
         let retention_days =
             self.config.sources.get(&key.source).map_or(RETENTION_DAYS, |source| source.retention_days);

@@ -67,7 +67,7 @@ impl Worker {
 
     /// Sends first, deletes then: a crash in between sends it twice, which is harmless.
     async fn requeue(&self, due: &Due) -> bool {
-        let sent = self.queue.send(&Message::pointing(&due.source, &due.id), 0).await;
+        let sent = self.queue.send(&Message::pointing(&due.source, &due.id), 0, None).await;
         if let Err(error) = sent {
             tracing::warn!(source = %due.source, event.id = %due.id, error = %error, "a due event could not be queued");
             return false;

@@ -77,7 +77,7 @@ async fn webhook(State(front): State<Front>, request: Request) -> Response<Body>
         "body": BASE64.encode(&body),
         "isBase64Encoded": true,
     });
-    let answer = match front.ingest.handle(&event.to_string()).await {
+    let answer = match front.ingest.handle(&event.to_string(), None).await {
         Ok(answer) => serde_json::to_value(answer).unwrap_or_default(),
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "ingest failed");

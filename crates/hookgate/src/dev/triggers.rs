@@ -3,6 +3,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use hookgate_aws::trace;
 use hookgate_embedded::{Clock, DynamoDb, Message, Sqs, StreamPosition};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
@@ -96,7 +97,7 @@ async fn batch(sqs: &Sqs, worker: &Worker, messages: Vec<Message>) {
 
 /// A message as Lambda hands it over.
 fn record(message: &Message) -> Value {
-    json!({
+    let mut record = json!({
         "messageId": message.message_id,
         "receiptHandle": message.receipt_handle,
         "body": message.body,
@@ -111,7 +112,13 @@ fn record(message: &Message) -> Value {
         "eventSource": "aws:sqs",
         "eventSourceARN": format!("arn:aws:sqs:us-east-1:000000000000:{QUEUE}"),
         "awsRegion": "us-east-1",
-    })
+    });
+    if let (Some(header), Some(attributes)) =
+        (&message.trace_header, record.get_mut("attributes").and_then(Value::as_object_mut))
+    {
+        attributes.insert(trace::ATTRIBUTE.to_owned(), json!(header));
+    }
+    record
 }
 
 /// Sweeps once a minute, and once at the start.

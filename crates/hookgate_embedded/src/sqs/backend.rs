@@ -134,8 +134,8 @@ impl SqsBackend for Backend {
             })
             .collect();
         let delay_s = delay_seconds.map(i64::from);
-        let sent =
-            self.0.store().send(&queue, Outgoing { body, delay_s, attributes, group_id, deduplication_id });
+        let outgoing = Outgoing { body, delay_s, attributes, group_id, deduplication_id, trace_header: None };
+        let sent = self.0.store().send(&queue, outgoing);
         answer(sent.map(|sent| SendMessageOutput { message_id: sent.message_id, body_md5: sent.md5_of_body }))
     }
 

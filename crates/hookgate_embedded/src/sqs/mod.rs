@@ -58,6 +58,8 @@ pub struct Message {
     pub group_id: Option<String>,
     /// The `MessageDeduplicationId`, on a FIFO queue.
     pub deduplication_id: Option<String>,
+    /// The `AWSTraceHeader`.
+    pub trace_header: Option<String>,
     /// The `SequenceNumber`, on a FIFO queue.
     pub sequence_number: Option<String>,
     /// How often it was received, on the queue it was dead-lettered from included.

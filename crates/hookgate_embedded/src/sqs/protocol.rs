@@ -27,6 +27,9 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 /// The longest a client may poll.
 const WAIT_S_MAX: u64 = 20;
 
+/// The attribute that carries a trace from a sender to a receiver.
+const TRACE_HEADER: &str = "AWSTraceHeader";
+
 /// Answers at the endpoint.
 pub(crate) struct Protocol {
     sqs: Sqs,
@@ -114,6 +117,7 @@ impl Protocol {
             attributes: attributes(request.message_attributes),
             group_id: request.message_group_id,
             deduplication_id: request.message_deduplication_id,
+            trace_header: trace_header(request.message_system_attributes)?,
         };
         let sent = self.sqs.store().send(name(&request.queue_url), message)?;
         Ok(wire::serialize_send_message_response(&wire::SendMessageResult {
@@ -134,6 +138,7 @@ impl Protocol {
                 attributes: attributes(entry.message_attributes),
                 group_id: entry.message_group_id,
                 deduplication_id: entry.message_deduplication_id,
+                trace_header: trace_header(entry.message_system_attributes)?,
             };
             entries.push((entry.id, message));
         }
@@ -298,6 +303,23 @@ fn attributes(given: Option<HashMap<String, wire::MessageAttributeValue>>) -> BT
     attributes.collect()
 }
 
+/// The only system attribute that a sender may set.
+fn trace_header(
+    given: Option<HashMap<String, wire::MessageSystemAttributeValue>>,
+) -> Result<Option<String>, QueueError> {
+    let mut header = None;
+    for (name, value) in given.unwrap_or_default() {
+        if name != TRACE_HEADER || value.data_type != "String" {
+            return Err(QueueError::invalid(format!(
+                "{name} is no system attribute to send as {}",
+                value.data_type
+            )));
+        }
+        header = value.string_value;
+    }
+    Ok(header)
+}
+
 /// A received message with the attributes that were asked for, as SQS does: none of them come by themselves.
 fn to_wire(message: Message, system: &[String], own: &[String]) -> wire::Message {
     let known = [
@@ -307,6 +329,7 @@ fn to_wire(message: Message, system: &[String], own: &[String]) -> wire::Message
         ("ApproximateFirstReceiveTimestamp", message.first_received_ms.map(|ms| ms.to_string())),
         ("MessageGroupId", message.group_id),
         ("MessageDeduplicationId", message.deduplication_id),
+        (TRACE_HEADER, message.trace_header),
         ("SequenceNumber", message.sequence_number),
         ("DeadLetterQueueSourceArn", message.dead_letter_source),
     ];

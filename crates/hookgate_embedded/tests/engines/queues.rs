@@ -8,7 +8,8 @@ use aws_sdk_sqs::error::ProvideErrorMetadata as _;
 use aws_sdk_sqs::primitives::Blob;
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message, MessageAttributeValue,
-    MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
+    MessageSystemAttributeName, MessageSystemAttributeNameForSends, MessageSystemAttributeValue,
+    QueueAttributeName, SendMessageBatchRequestEntry,
 };
 use hookgate_embedded::{Clock, Counts, Engines, MessageState, Options, QueueError};
 
@@ -54,6 +55,56 @@ async fn attributes_of(client: &Client, url: &str) -> BTreeMap<String, String> {
 
 fn counts(visible: usize, in_flight: usize, delayed: usize) -> Counts {
     Counts { visible, in_flight, delayed }
+}
+
+#[tokio::test]
+async fn a_trace_header_goes_with_its_message_and_is_no_part_of_its_size() {
+    let (engines, client, url) =
+        with_queue(&Clock::manual(START_MS), &[("MaximumMessageSize", "1024")]).await;
+    let value = |data_type: &str, text: &str| {
+        MessageSystemAttributeValue::builder().data_type(data_type).string_value(text).build().unwrap()
+    };
+    let header = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1";
+    let name = MessageSystemAttributeNameForSends::AwsTraceHeader;
+    let send = client.send_message().queue_url(&url).message_body("x".repeat(1024));
+    send.message_system_attributes(name.clone(), value("String", header)).send().await.unwrap();
+    let entry = SendMessageBatchRequestEntry::builder().id("1").message_body("y");
+    let entry = entry.message_system_attributes(name.clone(), value("String", header)).build().unwrap();
+    client.send_message_batch().queue_url(&url).entries(entry).send().await.unwrap();
+    for _ in 0..2 {
+        let received = client.receive_message().queue_url(&url);
+        let received = received.message_system_attribute_names(MessageSystemAttributeName::AwsTraceHeader);
+        let messages = received.send().await.unwrap().messages.unwrap();
+        assert_eq!(attribute(&messages[0], &MessageSystemAttributeName::AwsTraceHeader), Some(header));
+        assert_eq!(messages[0].attributes().unwrap().len(), 1, "no other was asked for");
+    }
+    let all = engines.sqs().peek("work", 10).unwrap();
+    assert!(all.iter().all(|message| message.trace_header.as_deref() == Some(header)), "{all:?}");
+
+    let other = MessageSystemAttributeNameForSends::from("SenderId");
+    for (name, data_type) in [(other, "String"), (name, "Number")] {
+        let send = client.send_message().queue_url(&url).message_body("z");
+        let error = send.message_system_attributes(name, value(data_type, header)).send().await.unwrap_err();
+        assert_eq!(error.code(), Some("InvalidParameterValue"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_from_before_traces_is_read_on() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let engines = start_in(folder.path(), &Clock::manual(START_MS)).await;
+        let url = engines.sqs().create_queue("work", &BTreeMap::new()).unwrap();
+        send(&sqs_client(&engines), &url, "old").await;
+        engines.stop().await;
+    }
+    let file = rusqlite::Connection::open(folder.path().join("sqs.sqlite")).unwrap();
+    file.execute_batch("ALTER TABLE messages DROP COLUMN trace_header").unwrap();
+    drop(file);
+    let engines = start_in(folder.path(), &Clock::manual(START_MS)).await;
+    let messages = engines.sqs().receive("work", 10, NOW).await.unwrap();
+    assert_eq!((messages[0].body.as_str(), &messages[0].trace_header), ("old", &None));
+    engines.stop().await;
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ pub(crate) struct Outgoing {
     pub(crate) attributes: BTreeMap<String, Attribute>,
     pub(crate) group_id: Option<String>,
     pub(crate) deduplication_id: Option<String>,
+    pub(crate) trace_header: Option<String>,
 }
 
 /// A message that came in.
@@ -71,8 +72,10 @@ impl Store {
             let delay_s = message.delay_s.unwrap_or(settings.delay_s);
             transaction
                 .prepare_cached(
-                    "INSERT INTO messages (queue, id, body, md5, attributes, group_id, dedup_id, sent_ms, visible_ms)
-                     VALUES (:queue, :id, :body, :md5, :attributes, :group_id, :dedup_id, :sent_ms, :visible_ms)",
+                    "INSERT INTO messages (queue, id, body, md5, attributes, group_id, dedup_id, trace_header,
+                     sent_ms, visible_ms)
+                     VALUES (:queue, :id, :body, :md5, :attributes, :group_id, :dedup_id, :trace_header,
+                     :sent_ms, :visible_ms)",
                 )?
                 .execute(named_params! {
                     ":queue": queue,
@@ -82,6 +85,7 @@ impl Store {
                     ":attributes": to_json(&message.attributes)?,
                     ":group_id": message.group_id,
                     ":dedup_id": deduplication_id,
+                    ":trace_header": message.trace_header,
                     ":sent_ms": now_ms,
                     ":visible_ms": now_ms + delay_s * 1000,
                 })?;
@@ -324,7 +328,8 @@ fn is_allowed(character: char) -> bool {
 }
 
 impl Outgoing {
-    /// What counts against the size limits: the body, and name, type and value of each attribute.
+    /// What counts against the size limits: the body, and name, type and value of each attribute. The trace header
+    /// does not (<https://docs.aws.amazon.com/xray/latest/devguide/xray-services-sqs.html>, 2026-11-21).
     pub(crate) fn bytes(&self) -> usize {
         let attributes = self.attributes.iter().map(|(name, attribute)| {
             let text = attribute.string_value.as_ref().map_or(0, String::len);
@@ -340,7 +345,7 @@ impl Outgoing {
 fn select_messages(which: &str) -> String {
     format!(
         "SELECT seq, id, body, md5, attributes, group_id, dedup_id, sent_ms, visible_ms,
-         receives + receives_before, first_received_ms, receipt, source FROM messages WHERE {which}"
+         receives + receives_before, first_received_ms, receipt, source, trace_header FROM messages WHERE {which}"
     )
 }
 
@@ -359,6 +364,7 @@ fn message(row: &Row<'_>, fifo: bool, now_ms: i64) -> rusqlite::Result<Message> 
         attributes: serde_json::from_str(&attributes).map_err(unreadable)?,
         group_id: row.get(5)?,
         deduplication_id: row.get(6)?,
+        trace_header: row.get(13)?,
         sequence_number: fifo.then(|| format!("{seq:020}")),
         sent_ms: row.get(7)?,
         visible_ms,

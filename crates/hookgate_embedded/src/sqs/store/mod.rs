@@ -42,7 +42,8 @@ CREATE TABLE IF NOT EXISTS messages (
     receives_before INTEGER NOT NULL DEFAULT 0, -- on the queue it was dead-lettered from
     first_received_ms INTEGER,
     receipt TEXT,
-    source TEXT -- the queue it was dead-lettered from
+    source TEXT, -- the queue it was dead-lettered from
+    trace_header TEXT
 ) STRICT;
 CREATE INDEX IF NOT EXISTS messages_by_visibility ON messages (queue, visible_ms, seq);
 CREATE INDEX IF NOT EXISTS messages_by_age ON messages (queue, sent_ms);
@@ -87,6 +88,11 @@ impl Store {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.execute_batch(SCHEMA)?;
+        // Files of before have none.
+        let traced = "SELECT COUNT(*) FROM pragma_table_info('messages') WHERE name = 'trace_header'";
+        if connection.query_row(traced, [], |row| row.get::<_, i64>(0))? == 0 {
+            connection.execute_batch("ALTER TABLE messages ADD COLUMN trace_header TEXT")?;
+        }
         Ok(Store { connection: Mutex::new(connection), clock, changed: watch::Sender::new(()) })
     }
 

@@ -58,8 +58,8 @@ impl Store {
                 }
                 transaction.execute(
                     "INSERT INTO messages
-                         (queue, id, body, md5, attributes, group_id, dedup_id, sent_ms, visible_ms)
-                     SELECT ?2, ?3, body, md5, attributes, group_id, dedup_id, ?4, ?4
+                         (queue, id, body, md5, attributes, group_id, dedup_id, trace_header, sent_ms, visible_ms)
+                     SELECT ?2, ?3, body, md5, attributes, group_id, dedup_id, trace_header, ?4, ?4
                      FROM messages WHERE seq = ?1",
                     (seq, target, random_id()?, now_ms),
                 )?;
