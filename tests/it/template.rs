@@ -377,6 +377,12 @@ fn both_functions_are_traced() {
     }
 }
 
+#[test]
+fn the_worker_may_send_to_the_queue_that_invokes_it_as_often_as_it_retries() {
+    // Lambda stops what it takes for a loop after 16 invocations, and an outage or ten retries take more.
+    assert_eq!(properties("WorkerFunction")["RecursiveLoop"], "Allow");
+}
+
 // Rights: one role for each function, and nothing in it that the code does not call.
 
 #[test]
