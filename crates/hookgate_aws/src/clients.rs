@@ -4,7 +4,8 @@
 //! SDK honours, and time limits from here: the Rust SDK has none by itself.
 //!
 //! Absent on purpose: the SDK's provider chain (profiles, SSO, instance metadata). A function's credentials are
-//! always in its environment, and the chain costs start-up time and size.
+//! always in its environment, and the chain costs start-up time and size. The local program has the chain, and hands
+//! over what it gives.
 
 use std::time::Duration;
 
@@ -96,6 +97,22 @@ impl Clients {
         Self::new(&shared, Some(dynamodb.into()), Some(sqs.clone()), Some(sqs))
     }
 
+    /// Clients with the region, credentials and endpoints of `config`, such as the SDK's whole chain gives, but with
+    /// the retries and time limits from here.
+    pub fn from_config(config: &SdkConfig, patience: Patience) -> Self {
+        let shared = config
+            .clone()
+            .into_builder()
+            .retry_config(retries(patience))
+            .timeout_config(limits(patience))
+            .build();
+        Self {
+            dynamodb: aws_sdk_dynamodb::Client::new(&shared),
+            sqs: aws_sdk_sqs::Client::new(&shared),
+            secrets_manager: aws_sdk_secretsmanager::Client::new(&shared),
+        }
+    }
+
     fn new(
         shared: &SdkConfig,
         dynamodb: Option<String>,
@@ -132,17 +149,21 @@ fn shared(region: String, credentials: Credentials, patience: Patience) -> SdkCo
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(region))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .retry_config(
-            RetryConfig::standard()
-                .with_max_attempts(ATTEMPTS_MAX)
-                .with_initial_backoff(patience.attempt / BACKOFF_PARTS),
-        )
-        .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(patience.attempt)
-                .operation_attempt_timeout(patience.attempt)
-                .operation_timeout(patience.operation)
-                .build(),
-        )
+        .retry_config(retries(patience))
+        .timeout_config(limits(patience))
+        .build()
+}
+
+fn retries(patience: Patience) -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(ATTEMPTS_MAX)
+        .with_initial_backoff(patience.attempt / BACKOFF_PARTS)
+}
+
+fn limits(patience: Patience) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(patience.attempt)
+        .operation_attempt_timeout(patience.attempt)
+        .operation_timeout(patience.operation)
         .build()
 }

@@ -4,7 +4,8 @@
 //! - [`mod@env`]: the variables that a function reads; [`clients`]: SDK clients made from them
 //! - [`schema`]: every key and attribute of the table; [`store`]: every call that touches it; [`quarantine`]: those for what was refused;
 //!   [`destinations`]: those for what waits; [`replay`]: those for what a person asks for again
-//! - [`queue`]: sending messages; [`secrets`]: the cached secret; [`sender_keys`]: the cached public keys of senders
+//! - [`queue`]: sending messages; [`dead_letters`]: looking at those that were given up, and sending them again
+//! - [`secrets`]: the cached secret; [`sender_keys`]: the cached public keys of senders
 //! - [`effects`]: performing what an action planned; [`egress`]: where it may connect to
 //! - [`ambient`]: the clock and the dice, which everything else is given; [`log`]: the functions' logs, and [`metrics`] in them; [`trace`]: X-Ray's header
 //!
@@ -12,6 +13,7 @@
 
 pub mod ambient;
 pub mod clients;
+pub mod dead_letters;
 pub mod destinations;
 pub mod effects;
 pub mod egress;

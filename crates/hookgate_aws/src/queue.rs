@@ -1,8 +1,10 @@
-//! The queue: sending messages. Receiving is the event source mapping's work.
+//! The queue: sending messages, and how many there are. Receiving is the event source mapping's work.
 
 use aws_sdk_sqs::{
     Client,
-    types::{MessageSystemAttributeNameForSends, MessageSystemAttributeValue},
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+    types::{MessageSystemAttributeNameForSends, MessageSystemAttributeValue, QueueAttributeName},
 };
 use hookgate_core::codec::Message;
 use thiserror::Error;
@@ -16,11 +18,52 @@ pub struct Queue {
     url: String,
 }
 
-/// Why a message was not sent. It may have been.
+/// Why a call failed. It may have taken effect.
 #[derive(Debug, Error)]
-#[error("SQS SendMessage: {reason}")]
+#[error("SQS {operation}: {reason}")]
 pub struct QueueError {
+    operation: &'static str,
     reason: String,
+}
+
+pub(crate) fn call<E>(operation: &'static str) -> impl FnOnce(SdkError<E, HttpResponse>) -> QueueError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    move |error| QueueError { operation, reason: reason(&error) }
+}
+
+/// How many messages a queue has, about: SQS counts within a minute or so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// To be received.
+    pub visible: u64,
+    /// Received, and neither deleted nor given back.
+    pub in_flight: u64,
+    /// Sent with a delay that is not over.
+    pub delayed: u64,
+}
+
+impl Depth {
+    /// Of the queue at `url`.
+    pub(crate) async fn of(client: &Client, url: &str) -> Result<Self, QueueError> {
+        let answer = client
+            .get_queue_attributes()
+            .queue_url(url)
+            .attribute_names(QueueAttributeName::ApproximateNumberOfMessages)
+            .attribute_names(QueueAttributeName::ApproximateNumberOfMessagesNotVisible)
+            .attribute_names(QueueAttributeName::ApproximateNumberOfMessagesDelayed)
+            .send()
+            .await
+            .map_err(call("GetQueueAttributes"))?;
+        let attributes = answer.attributes.unwrap_or_default();
+        let count = |name| attributes.get(&name).and_then(|count| count.parse().ok()).unwrap_or_default();
+        Ok(Self {
+            visible: count(QueueAttributeName::ApproximateNumberOfMessages),
+            in_flight: count(QueueAttributeName::ApproximateNumberOfMessagesNotVisible),
+            delayed: count(QueueAttributeName::ApproximateNumberOfMessagesDelayed),
+        })
+    }
 }
 
 impl Queue {
@@ -56,10 +99,19 @@ impl Queue {
         if let Some(header) = trace.filter(|header| trace::root(header).is_some()) {
             let value =
                 MessageSystemAttributeValue::builder().data_type("String").string_value(header).build();
-            let value = value.map_err(|error| QueueError { reason: error.to_string() })?;
+            let value =
+                value.map_err(|error| QueueError { operation: "SendMessage", reason: error.to_string() })?;
             request =
                 request.message_system_attributes(MessageSystemAttributeNameForSends::AwsTraceHeader, value);
         }
-        request.send().await.map(|_| ()).map_err(|error| QueueError { reason: reason(&error) })
+        request.send().await.map(|_| ()).map_err(call("SendMessage"))
+    }
+
+    /// How many messages it has.
+    ///
+    /// # Errors
+    /// [`QueueError`].
+    pub async fn depth(&self) -> Result<Depth, QueueError> {
+        Depth::of(&self.client, &self.url).await
     }
 }
