@@ -6,9 +6,11 @@
 //! - `samples`: every file of `events/`; `functions`: the real `ingest` and `worker` processes
 //! - `backend`, `runtime_api`: what is behind those and in front of them
 //! - `telemetry`: the lines that they log, and the metrics in them
-//! - `program*`: the `hookgate` command as a process; `template`: `template.yaml`
+//! - `program*`: the `hookgate` command as a process; `program_stack` on a deployed stack, for which `deployed` stands in
+//! - `template`: `template.yaml`
 
 mod backend;
+mod deployed;
 mod fault_ingest;
 mod fault_restart;
 mod fault_worker;
@@ -28,6 +30,7 @@ mod harness;
 mod program;
 mod program_reconcile;
 mod program_route;
+mod program_stack;
 mod runtime_api;
 mod samples;
 mod telemetry;

@@ -81,8 +81,12 @@ impl Place {
     }
 
     pub(crate) async fn run(&self, arguments: &[&str]) -> Ended {
-        let output = timeout(PATIENCE, self.command(arguments).output()).await;
-        let output = output.unwrap_or_else(|_| panic!("{arguments:?} goes on and on")).unwrap();
+        Self::end(self.command(arguments)).await
+    }
+
+    pub(crate) async fn end(mut command: Command) -> Ended {
+        let output = timeout(PATIENCE, command.output()).await;
+        let output = output.unwrap_or_else(|_| panic!("{command:?} goes on and on")).unwrap();
         Ended {
             code: output.status.code().unwrap(),
             stdout: String::from_utf8(output.stdout).unwrap(),
@@ -90,8 +94,12 @@ impl Place {
         }
     }
 
-    fn spawn(&self, arguments: &[&str]) -> Running {
-        let mut child = self.command(arguments).spawn().unwrap();
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Running {
+        Self::start(self.command(arguments))
+    }
+
+    pub(crate) fn start(mut command: Command) -> Running {
+        let mut child = command.spawn().unwrap();
         let (stdout, stderr) = (Output::default(), Output::default());
         let readers =
             [stdout.follow(child.stdout.take().unwrap()), stderr.follow(child.stderr.take().unwrap())];
@@ -158,8 +166,8 @@ fn ids(events: &[Value]) -> BTreeSet<String> {
 /// A command that goes on until it is stopped.
 pub(crate) struct Running {
     child: Child,
-    stdout: Output,
-    stderr: Output,
+    pub(crate) stdout: Output,
+    pub(crate) stderr: Output,
     readers: [JoinHandle<()>; 2],
     pub(crate) url: String,
 }
@@ -178,7 +186,7 @@ impl Running {
     }
 
     /// SIGKILL.
-    async fn kill(mut self) {
+    pub(crate) async fn kill(mut self) {
         self.child.start_kill().unwrap();
         assert_eq!(self.child.wait().await.unwrap().signal(), Some(9));
     }

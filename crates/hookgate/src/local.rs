@@ -1,4 +1,4 @@
-//! The data folder of the local stack: what is in it, and how a command gets at the stack.
+//! The data folder of the local stack, and what is in it.
 
 use std::{
     fs,
@@ -7,15 +7,8 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
-use hookgate_aws::{
-    clients::{Clients, Patience},
-    queue::Queue,
-    schema,
-    store::Store,
-};
+use anyhow::Context;
 use hookgate_core::config::Config;
-use hookgate_embedded::{Clock, Engines, Options};
 use serde::{Deserialize, Serialize};
 
 /// The folder, unless `--data` names another.
@@ -42,6 +35,8 @@ pub struct Endpoints {
     pub sqs: String,
     /// URL of the queue.
     pub queue_url: String,
+    /// URL of the dead-letter queue.
+    pub dead_letter_queue_url: String,
 }
 
 /// The data folder.
@@ -133,56 +128,4 @@ pub fn config(path: Option<&Path>) -> anyhow::Result<Config> {
             problems.iter().map(|problem| format!("{name}:{}: {}", problem.line, problem.message)).collect();
         anyhow::anyhow!("{}", lines.join("\n"))
     })
-}
-
-/// Access to the data of the local stack.
-pub struct Access {
-    /// The table.
-    pub store: Store,
-    /// The queue.
-    pub queue: Queue,
-    /// Whether the stack runs.
-    pub running: bool,
-    /// Held while the data of a stopped stack is open.
-    engines: Option<Engines>,
-}
-
-impl Access {
-    /// Opens the data of `folder`: through the running stack, else from its files.
-    ///
-    /// # Errors
-    /// When there is none, or another process has it.
-    pub async fn open(folder: &Folder) -> anyhow::Result<Self> {
-        if let Some(endpoints) = folder.endpoints() {
-            let clients = Clients::local(endpoints.dynamodb, endpoints.sqs, Patience::WORKER);
-            return Ok(Self {
-                store: Store::new(clients.dynamodb, TABLE),
-                queue: Queue::new(clients.sqs, endpoints.queue_url),
-                running: true,
-                engines: None,
-            });
-        }
-        if !folder.path().join("dynamodb.sqlite").exists() {
-            bail!("there is no local stack in {}; `cargo run` starts one", folder.path().display());
-        }
-        let data = Some(folder.path().to_owned());
-        let engines =
-            Engines::start(Options { data, clock: Clock::system(), dynamodb_port: 0, sqs_port: 0 }).await?;
-        engines.dynamodb().create_table(schema::definition(TABLE))?;
-        let clients =
-            Clients::local(engines.dynamodb().endpoint(), engines.sqs().endpoint(), Patience::WORKER);
-        Ok(Self {
-            store: Store::new(clients.dynamodb, TABLE),
-            queue: Queue::new(clients.sqs, engines.sqs().queue_url(QUEUE).unwrap_or_default()),
-            running: false,
-            engines: Some(engines),
-        })
-    }
-
-    /// Closes the data.
-    pub async fn close(self) {
-        if let Some(engines) = self.engines {
-            engines.stop().await;
-        }
-    }
 }

@@ -12,11 +12,8 @@ use hookgate_core::{
 };
 use serde_json::json;
 
-use super::{ConfigArgs, DataArgs};
-use crate::{
-    local::{self, Access},
-    show,
-};
+use super::{ConfigArgs, PlaceArgs};
+use crate::{access::Access, local, show};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Destinations {
@@ -46,13 +43,13 @@ pub(super) struct List {
     #[command(flatten)]
     config: ConfigArgs,
     #[command(flatten)]
-    data: DataArgs,
+    place: PlaceArgs,
 }
 
 impl List {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let config = local::config(self.config.config.as_deref())?;
-        let access = Access::open(&self.data.folder()).await?;
+        let access = Access::open(&self.place.place()).await?;
         let mut all: BTreeMap<Name, Health> = config
             .actions
             .iter()
@@ -117,13 +114,13 @@ pub(super) struct Switch {
     #[command(flatten)]
     config: ConfigArgs,
     #[command(flatten)]
-    data: DataArgs,
+    place: PlaceArgs,
 }
 
 impl Switch {
     async fn run(self, on: bool) -> anyhow::Result<ExitCode> {
         let config = local::config(self.config.config.as_deref())?;
-        let access = Access::open(&self.data.folder()).await?;
+        let access = Access::open(&self.place.place()).await?;
         let name = self.known(&config, &access).await?;
         let waiting = access.store.parked_count(&name).await?;
         let reason = if on { "" } else { self.reason.as_str() };

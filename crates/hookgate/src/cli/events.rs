@@ -22,11 +22,8 @@ use hookgate_core::{
     time::EpochMillis,
 };
 
-use super::{ConfigArgs, DataArgs};
-use crate::{
-    local::{self, Access},
-    show,
-};
+use super::{ConfigArgs, PlaceArgs};
+use crate::{access::Access, local, show};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -104,7 +101,7 @@ pub(super) struct List {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    data: DataArgs,
+    place: PlaceArgs,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -127,7 +124,7 @@ pub(super) fn since(text: &str) -> Result<Since, String> {
 
 impl List {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let access = Access::open(&self.data.folder()).await?;
+        let access = Access::open(&self.place.place()).await?;
         let now = Ambient::system().now();
         let from = match self.since {
             None => now.plus_millis(-DAYS_BACK * DAY_MS),
@@ -202,12 +199,12 @@ pub(super) struct Show {
     #[command(flatten)]
     config: ConfigArgs,
     #[command(flatten)]
-    data: DataArgs,
+    place: PlaceArgs,
 }
 
 impl Show {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let access = Access::open(&self.data.folder()).await?;
+        let access = Access::open(&self.place.place()).await?;
         let config = local::config(self.config.config.as_deref())?;
         let event = self.find(&access.store, config.sources.keys().cloned().collect()).await?;
         let key = StatusKey {
@@ -323,14 +320,14 @@ pub(super) struct Tail {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    data: DataArgs,
+    place: PlaceArgs,
 }
 
 impl Tail {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let access = Access::open(&self.data.folder()).await?;
+        let access = Access::open(&self.place.place()).await?;
         if !access.running {
-            bail!("no local stack runs in {}; `cargo run` starts one", self.data.folder().path().display());
+            bail!("{} does not run; `cargo run` starts one", self.place.place());
         }
         let mut known: BTreeMap<String, (Status, usize)> = BTreeMap::new();
         let mut first = true;

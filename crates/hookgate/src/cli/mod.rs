@@ -5,6 +5,8 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    access::Place,
+    deployed::Wanted,
     local::{DATA, Folder},
     show,
 };
@@ -83,6 +85,35 @@ struct DataArgs {
 impl DataArgs {
     fn folder(&self) -> Folder {
         Folder::new(&self.data)
+    }
+}
+
+/// Which installation: the local stack, or a deployed one.
+#[derive(Clone, Debug, Args)]
+struct PlaceArgs {
+    /// A deployed stack, by the name that CloudFormation knows it by; otherwise the local one
+    #[arg(long, value_name = "NAME")]
+    stack: Option<String>,
+    /// Region of the deployed stack, where the environment or the profile does not say it
+    #[arg(long, requires = "stack")]
+    region: Option<String>,
+    /// Profile of ~/.aws/config to reach the deployed stack with
+    #[arg(long, requires = "stack")]
+    profile: Option<String>,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+impl PlaceArgs {
+    fn place(&self) -> Place {
+        match &self.stack {
+            None => Place::Local(self.data.folder()),
+            Some(name) => Place::Deployed(Wanted {
+                name: name.clone(),
+                region: self.region.clone(),
+                profile: self.profile.clone(),
+            }),
+        }
     }
 }
 

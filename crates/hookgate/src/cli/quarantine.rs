@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use clap::{Args, Subcommand};
 use data_encoding::BASE64;
 use hookgate_aws::{ambient::Ambient, sender_keys::SenderKeys};
@@ -18,10 +18,10 @@ use hookgate_core::{
 };
 use serde_json::{Value, json};
 
-use super::{ConfigArgs, DataArgs};
+use super::{ConfigArgs, PlaceArgs};
 use crate::{
-    local::{self, Access},
-    show,
+    access::{Access, Place},
+    local, show,
 };
 
 #[derive(Debug, Subcommand)]
@@ -55,7 +55,7 @@ struct Common {
     #[command(flatten)]
     config: ConfigArgs,
     #[command(flatten)]
-    data: DataArgs,
+    place: PlaceArgs,
 }
 
 impl Common {
@@ -92,7 +92,7 @@ pub(super) struct List {
 impl List {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let config = local::config(self.common.config.config.as_deref())?;
-        let access = Access::open(&self.common.data.folder()).await?;
+        let access = Access::open(&self.common.place.place()).await?;
         let found = self.common.find(&access, &config, self.limit).await?;
         if self.common.json {
             for delivery in &found {
@@ -146,7 +146,7 @@ pub(super) struct Show {
 impl Show {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let config = local::config(self.common.config.config.as_deref())?;
-        let access = Access::open(&self.common.data.folder()).await?;
+        let access = Access::open(&self.common.place.place()).await?;
         let found = self.common.find(&access, &config, LOOK_MAX).await?;
         access.close().await;
         let delivery = found
@@ -197,14 +197,16 @@ impl Release {
             bail!("say which: ids of `quarantine list`, or --all (with --source, all of one source)");
         }
         let config = local::config(self.common.config.config.as_deref())?;
-        let file = self.common.data.folder().secrets();
-        let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-        let secrets = Secrets::from_json(&text)?;
-        let access = Access::open(&self.common.data.folder()).await?;
+        let place = self.common.place.place();
+        let access = Access::open(&place).await?;
+        let secrets = access.secrets.current(Ambient::system().now()).await?;
         let found = self.common.find(&access, &config, LOOK_MAX).await?;
         let chosen =
             found.iter().filter(|delivery| self.all || self.ids.iter().any(|id| delivery.id.as_str() == id));
-        let keys = SenderKeys::for_tests();
+        let keys = match place {
+            Place::Local(_) => SenderKeys::for_tests(),
+            Place::Deployed(_) => SenderKeys::default(),
+        };
         let (mut released, mut kept) = (0, 0);
         for delivery in chosen {
             let Some(source) = config.sources.get(&delivery.source) else { continue };

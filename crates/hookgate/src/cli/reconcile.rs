@@ -13,17 +13,17 @@ use hookgate_core::{
     config::{Config, Source},
     ids::Name,
     routing::Glob,
-    secret::Secrets,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::{
-    ConfigArgs, DataArgs,
+    ConfigArgs, PlaceArgs,
     events::{Since, glob, since},
 };
 use crate::{
-    local::{self, Access},
+    access::Access,
+    local,
     reconcile::{
         Brought, Compared, Provider, Sent, Window, compare,
         github::{self, GitHub, Hook},
@@ -80,7 +80,7 @@ pub(super) struct Reconcile {
     #[command(flatten)]
     config: ConfigArgs,
     #[command(flatten)]
-    data: DataArgs,
+    place: PlaceArgs,
 }
 
 fn hook(text: &str) -> Result<Hook, String> {
@@ -114,7 +114,7 @@ impl Reconcile {
         let mut window = self.window(&source)?;
         let (mut provider, rate) = match source.provider.slug.as_str() {
             "github" => (Provider::GitHub(Box::new(self.github(&source)?)), github::RATE),
-            "stripe" => (Provider::Stripe(Box::new(self.stripe(&config, source)?)), stripe::RATE),
+            "stripe" => (Provider::Stripe(Box::new(self.stripe(&config, source).await?)), stripe::RATE),
             other => {
                 bail!("{name} is of the provider {other}; only github and stripe can be asked what they sent")
             }
@@ -208,42 +208,42 @@ impl Reconcile {
         GitHub::new(self.api.as_deref().unwrap_or(github::API), std::env::var(github::TOKEN).ok(), hook)
     }
 
-    fn stripe(&self, config: &Config, source: Source) -> anyhow::Result<Stripe> {
+    async fn stripe(&self, config: &Config, source: Source) -> anyhow::Result<Stripe> {
         if self.hook.is_some() {
             bail!("--hook is for github; Stripe's webhook endpoint is found by its address");
         }
         let gateway = match self.dry_run {
             true => None,
-            false => Some(self.gateway(config, &source)?),
+            false => Some(self.gateway(config, &source).await?),
         };
         let base = self.api.as_deref().unwrap_or(stripe::API);
         Stripe::new(base, std::env::var(stripe::KEY).ok(), source, gateway)
     }
 
     /// The gateway, and the secret that it knows the source by.
-    fn gateway(&self, config: &Config, source: &Source) -> anyhow::Result<Gateway> {
-        let folder = self.data.folder();
-        let base = match &self.to {
-            Some(to) => to.trim_end_matches('/').to_owned(),
-            None => {
-                let endpoints = folder.endpoints().ok_or_else(|| {
-                    anyhow!(
-                        "no local stack runs in {}; `cargo run` starts one, --to names another gateway",
-                        folder.path().display()
-                    )
-                })?;
-                endpoints.gateway
-            }
+    async fn gateway(&self, config: &Config, source: &Source) -> anyhow::Result<Gateway> {
+        let access = Access::open(&self.place.place()).await?;
+        let found = self.gateway_of(&access, config, source).await;
+        access.close().await;
+        found
+    }
+
+    async fn gateway_of(&self, access: &Access, config: &Config, source: &Source) -> anyhow::Result<Gateway> {
+        let base = match (&self.to, &access.gateway) {
+            (Some(to), _) => to.trim_end_matches('/').to_owned(),
+            (None, Some(gateway)) => gateway.clone(),
+            (None, None) => bail!(
+                "no local stack runs in {}; `cargo run` starts one, --to names another gateway",
+                self.place.data.folder().path().display()
+            ),
         };
         let public_url = config.public_url.clone();
         if source.verifier.is_none() {
             return Ok(Gateway { base, public_url, secret: None });
         }
-        let file = folder.secrets();
-        let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-        let secret = Secrets::from_json(&text)?.newest(&source.secret).cloned();
-        let secret = secret
-            .ok_or_else(|| anyhow!("there is no secret called {} in {}", source.secret, file.display()))?;
+        let secrets = access.secrets.current(Ambient::system().now()).await?;
+        let secret = secrets.newest(&source.secret).cloned();
+        let secret = secret.ok_or_else(|| anyhow!("there is no secret called {}", source.secret))?;
         Ok(Gateway { base, public_url, secret: Some(secret) })
     }
 
@@ -254,7 +254,7 @@ impl Reconcile {
         window: &Window,
     ) -> anyhow::Result<Compared> {
         // The one place where the store is opened.
-        let access = Access::open(&self.data.folder()).await?;
+        let access = Access::open(&self.place.place()).await?;
         let spinner = ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {msg}")?);
         let compared = compare(provider, &access.store, source, window, |sent, missing| {
             spinner.set_message(format!("{sent} compared, {missing} missing"));

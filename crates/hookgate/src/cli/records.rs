@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::DataArgs;
-use crate::{local::Access, show};
+use super::PlaceArgs;
+use crate::{access::Access, show};
 
 #[derive(Debug, Args)]
 pub(super) struct Records {
@@ -19,12 +19,12 @@ pub(super) struct Records {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    data: DataArgs,
+    place: PlaceArgs,
 }
 
 impl Records {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let access = Access::open(&self.data.folder()).await?;
+        let access = Access::open(&self.place.place()).await?;
         for (key, record) in access.store.records(&self.collection, self.limit).await? {
             if self.json {
                 show::line(
@@ -51,12 +51,12 @@ pub(super) struct Counts {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    data: DataArgs,
+    place: PlaceArgs,
 }
 
 impl Counts {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let access = Access::open(&self.data.folder()).await?;
+        let access = Access::open(&self.place.place()).await?;
         let counts = access.store.counts(&self.counter, self.limit).await?;
         if self.json {
             for one in counts {

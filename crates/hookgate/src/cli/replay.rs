@@ -21,14 +21,10 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::{
-    ConfigArgs, DataArgs,
+    ConfigArgs, PlaceArgs,
     events::{Since, newest, since},
 };
-use crate::{
-    local::{self, Access},
-    progress::Progress,
-    show,
-};
+use crate::{access::Access, local, progress::Progress, show};
 
 /// Events replayed in a second, unless said otherwise: a destination that was just mended should not be knocked over.
 const RATE: f64 = 20.0;
@@ -84,7 +80,7 @@ pub(super) struct Replay {
     #[command(flatten)]
     config: ConfigArgs,
     #[command(flatten)]
-    data: DataArgs,
+    place: PlaceArgs,
 }
 
 /// What a replay was asked for, as it is kept.
@@ -146,7 +142,7 @@ impl Replay {
         if !(self.rate > 0.0 && self.rate <= 1_000.0) {
             bail!("--rate has to be more than 0 and at most 1000 events a second");
         }
-        let access = Access::open(&self.data.folder()).await?;
+        let access = Access::open(&self.place.place()).await?;
         let done = self.replay(&access).await;
         access.close().await;
         done

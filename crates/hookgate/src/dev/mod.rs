@@ -146,6 +146,7 @@ impl Stack {
             dynamodb: engines.dynamodb().endpoint(),
             sqs: engines.sqs().endpoint(),
             queue_url,
+            dead_letter_queue_url: engines.sqs().queue_url(DEAD_LETTERS)?,
         };
         folder.write_endpoints(&endpoints)?;
         let inbox = Inbox::open((!ephemeral).then(|| folder.inbox()))?;
