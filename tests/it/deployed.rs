@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::{net::TcpListener, process::Command};
 
-use crate::program::{Ended, Place};
+use crate::program::{Ended, Place, Running};
 
 /// What the stack is called.
 pub(crate) const STACK: &str = "test";
@@ -110,6 +110,11 @@ impl Deployed {
     /// Runs a command on the stack.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Ended {
         Place::end(self.command(&[arguments, &["--stack", STACK]].concat())).await
+    }
+
+    /// Starts a command on the stack that goes on until it is stopped.
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Running {
+        Place::start(self.command(&[arguments, &["--stack", STACK]].concat()))
     }
 }
 

@@ -28,6 +28,7 @@ mod flow_signing;
 mod functions;
 mod harness;
 mod program;
+mod program_follow;
 mod program_reconcile;
 mod program_route;
 mod program_stack;

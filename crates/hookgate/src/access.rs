@@ -37,6 +37,9 @@ impl fmt::Display for Place {
     }
 }
 
+/// [`Access::identity`] of the local stack.
+pub const LOCAL: &str = "local";
+
 /// An installation, open.
 pub struct Access {
     /// The table.
@@ -52,6 +55,8 @@ pub struct Access {
     pub gateway: Option<String>,
     /// Whether it runs. A deployed one always does.
     pub running: bool,
+    /// What tells it from every other: the ARN of its secret, which outlives the stack; `local` for the local one.
+    pub identity: String,
     /// Held while the data of a local stack that does not run is open.
     engines: Option<Engines>,
 }
@@ -66,6 +71,19 @@ impl Access {
             Place::Local(folder) => Self::local(folder).await,
             Place::Deployed(wanted) => Ok(Self::deployed(wanted.find().await?)),
         }
+    }
+
+    /// Opens an installation that runs.
+    ///
+    /// # Errors
+    /// As for [`Self::open`], and when the local stack does not run.
+    pub async fn running(place: &Place) -> anyhow::Result<Self> {
+        if let Place::Local(folder) = place
+            && folder.endpoints().is_none()
+        {
+            bail!("{place} does not run; `cargo run` starts one");
+        }
+        Self::open(place).await
     }
 
     async fn local(folder: &Folder) -> anyhow::Result<Self> {
@@ -83,6 +101,7 @@ impl Access {
                 secrets: SecretStore::new(&from, &clients.secrets_manager),
                 gateway: Some(endpoints.gateway),
                 running: true,
+                identity: LOCAL.to_owned(),
                 engines: None,
             });
         }
@@ -104,6 +123,7 @@ impl Access {
             secrets: SecretStore::new(&from, &clients.secrets_manager),
             gateway: None,
             running: false,
+            identity: LOCAL.to_owned(),
             engines: Some(engines),
         })
     }
@@ -114,9 +134,10 @@ impl Access {
             store: Store::new(clients.dynamodb, table),
             queue: Queue::new(clients.sqs.clone(), &queue_url),
             dead_letters: DeadLetters::new(clients.sqs, dead_letter_queue_url, queue_url),
-            secrets: SecretStore::new(&SecretsFrom::Manager(secret_arn), &clients.secrets_manager),
+            secrets: SecretStore::new(&SecretsFrom::Manager(secret_arn.clone()), &clients.secrets_manager),
             gateway: Some(gateway),
             running: true,
+            identity: secret_arn,
             engines: None,
         }
     }

@@ -64,6 +64,11 @@ impl Folder {
         self.0.join("inbox.jsonl")
     }
 
+    /// Where a command that follows events has come to.
+    pub(crate) fn position(&self, name: &str) -> PathBuf {
+        self.0.join(format!("{name}.jsonl"))
+    }
+
     pub(crate) fn stream_position(&self) -> PathBuf {
         self.0.join("stream-position")
     }

@@ -1,10 +1,6 @@
 //! `hookgate events`: what has happened to events.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{collections::BTreeSet, process::ExitCode};
 
 use anyhow::{anyhow, bail};
 use clap::{Args, Subcommand};
@@ -22,20 +18,16 @@ use hookgate_core::{
     time::EpochMillis,
 };
 
-use super::{ConfigArgs, PlaceArgs};
-use crate::{access::Access, local, show};
+use super::{ConfigArgs, PlaceArgs, follow::FollowArgs, stop::Stop};
+use crate::{access::Access, follow::Wanted, local, show};
 
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+pub(super) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// How far back a list looks when nothing says otherwise: a day is 64 queries, and a list should come at once.
 const DAYS_BACK: i64 = 7;
 
 /// Entries read in one go.
 const PAGE: usize = 1_000;
-
-/// How often `tail` looks, and how far back it watches for changes.
-const TAIL_EVERY: Duration = Duration::from_millis(500);
-const TAIL_WINDOW_MS: i64 = 60 * 60 * 1000;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Events {
@@ -85,6 +77,14 @@ impl Filters {
             && self.event_type.as_ref().is_none_or(|glob| glob.matches(&entry.event_type))
             && self.status.is_none_or(|status| status == entry.status)
     }
+
+    /// The same text for the same filters.
+    fn describe(&self) -> String {
+        let any = || "*".to_owned();
+        let source = self.source.as_ref().map_or_else(any, Glob::to_string);
+        let event_type = self.event_type.as_ref().map_or_else(any, Glob::to_string);
+        format!("{source}\n{event_type}\n{}", self.status.map_or("*", Status::word))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -122,15 +122,21 @@ pub(super) fn since(text: &str) -> Result<Since, String> {
         .ok_or_else(|| "write a time or an age such as 15m, 6h or 2d".to_owned())
 }
 
+impl Since {
+    /// The time that is meant.
+    pub(super) fn at(self, now: EpochMillis) -> EpochMillis {
+        match self {
+            Self::At(at) => at,
+            Self::Ago(millis) => now.plus_millis(-millis),
+        }
+    }
+}
+
 impl List {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let access = Access::open(&self.place.place()).await?;
         let now = Ambient::system().now();
-        let from = match self.since {
-            None => now.plus_millis(-DAYS_BACK * DAY_MS),
-            Some(Since::At(at)) => at,
-            Some(Since::Ago(millis)) => now.plus_millis(-millis),
-        };
+        let from = self.since.map_or(now.plus_millis(-DAYS_BACK * DAY_MS), |since| since.at(now));
         let entries = newest(&access.store, from, now, self.limit, &|entry| self.filters.keep(entry)).await?;
         if self.json {
             for entry in &entries {
@@ -313,54 +319,46 @@ fn print(event: &Event, entry: Option<&Entry>) {
 pub(super) struct Tail {
     #[command(flatten)]
     filters: Filters,
-    /// How many of the events before to begin with
+    /// How many of the events before to begin with, the first time
     #[arg(long, value_name = "N", default_value_t = 10)]
     limit: usize,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    place: PlaceArgs,
+    follow: FollowArgs,
 }
 
 impl Tail {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let access = Access::open(&self.place.place()).await?;
-        if !access.running {
-            bail!("{} does not run; `cargo run` starts one", self.place.place());
-        }
-        let mut known: BTreeMap<String, (Status, usize)> = BTreeMap::new();
-        let mut first = true;
+        let mut stop = Stop::new()?;
+        let (filters, json) = (self.filters, self.json);
+        let described = filters.describe();
+        let wanted = Wanted {
+            keep: Box::new(move |entry| filters.keep(entry)),
+            state: |entry| format!("{} {}", entry.status.word(), entry.attempts.0.len()),
+        };
+        let started = self.follow.start("tail", &described, wanted, Ambient::system()).await?;
+        let mut follower = started.follower;
+        let mut entries = match started.is_new {
+            true => follower.first(self.limit).await?,
+            false => Vec::new(),
+        };
         loop {
-            let now = Ambient::system().now();
-            let from = now.plus_millis(-TAIL_WINDOW_MS);
-            let mut entries =
-                newest(&access.store, from, now, usize::MAX, &|entry| self.filters.keep(entry)).await?;
-            if first {
-                // Older ones are known, so that only their changes show.
-                for entry in entries.iter().skip(self.limit) {
-                    known.insert(entry.key.sk(), (entry.status, entry.attempts.0.len()));
+            for entry in &entries {
+                match json {
+                    true => show::line(&show::entry_json(entry).to_string()),
+                    false => show::line(&aligned(&show::entry_row(entry))),
                 }
-                entries.truncate(self.limit);
-                first = false;
+                follower.shown(entry)?;
             }
-            for entry in entries.iter().rev() {
-                let state = (entry.status, entry.attempts.0.len());
-                if known.insert(entry.key.sk(), state) != Some(state) {
-                    match self.json {
-                        true => show::line(&show::entry_json(entry).to_string()),
-                        false => show::line(&aligned(&show::entry_row(entry))),
-                    }
-                }
-            }
-            tokio::select! {
-                result = tokio::signal::ctrl_c() => {
-                    result?;
-                    access.close().await;
+            entries = tokio::select! {
+                changes = follower.next() => changes?,
+                () = stop.asked() => {
+                    follower.stop().await?;
                     return Ok(ExitCode::SUCCESS);
                 }
-                () = tokio::time::sleep(TAIL_EVERY) => {}
-            }
+            };
         }
     }
 }

@@ -16,6 +16,7 @@ mod destinations;
 mod dev;
 mod env;
 mod events;
+mod follow;
 mod inbox;
 mod providers;
 mod quarantine;
@@ -25,6 +26,7 @@ mod replay;
 mod request_file;
 mod route;
 mod send;
+mod stop;
 mod verify;
 
 /// A webhook gateway for your own AWS account, and all of it on one machine.
