@@ -29,6 +29,7 @@ mod functions;
 mod harness;
 mod program;
 mod program_follow;
+mod program_listen;
 mod program_reconcile;
 mod program_route;
 mod program_stack;

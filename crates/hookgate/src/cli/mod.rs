@@ -18,6 +18,7 @@ mod env;
 mod events;
 mod follow;
 mod inbox;
+mod listen;
 mod providers;
 mod quarantine;
 mod reconcile;
@@ -48,6 +49,8 @@ enum Command {
     /// See what has happened to events
     #[command(subcommand)]
     Events(events::Events),
+    /// Forward events, as they come, to a program on this machine
+    Listen(listen::Listen),
     /// See what was refused and kept apart, and let it in
     #[command(subcommand)]
     Quarantine(quarantine::Quarantine),
@@ -142,6 +145,7 @@ pub fn run() -> ExitCode {
             Command::Dev(command) => command.run().await,
             Command::Send(command) => command.run().await,
             Command::Events(command) => command.run().await,
+            Command::Listen(command) => command.run().await,
             Command::Quarantine(command) => command.run().await,
             Command::Replay(command) => command.run().await,
             Command::Destinations(command) => command.run().await,
