@@ -46,7 +46,7 @@ async fn flow_a_deployed_function_believes_no_certificate_of_the_local_program()
     let send = async |secret: &Value, keys: SenderKeys| {
         let mut ingest = backend.ingest(Config::parse(APPLE).unwrap(), &json!({ "apple": [secret] }));
         ingest.keys = Arc::new(keys);
-        let answer = ingest.handle(&event.to_string()).await.unwrap();
+        let answer = ingest.handle(&event.to_string(), None).await.unwrap();
         serde_json::to_value(answer).unwrap()["statusCode"].as_u64().unwrap()
     };
     // As it is deployed: Apple's root alone, or with what a local secret has beside it.
