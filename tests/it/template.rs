@@ -512,6 +512,12 @@ fn the_access_log_has_no_query_string_header_or_body() {
     );
 }
 
+/// Whether the functions publish a metric by these dimensions.
+fn is_published(metric: &str, dimensions: &[&str]) -> bool {
+    let mut groups = metrics::GROUPS.iter().filter(|group| group.metrics.iter().any(|it| it.name == metric));
+    groups.any(|group| group.dimensions.contains(&dimensions))
+}
+
 #[test]
 fn every_alarm_on_a_metric_of_ours_is_on_one_that_is_published() {
     let namespace = &TEMPLATE["Globals"]["Function"]["Environment"]["Variables"][env::METRICS_NAMESPACE];
@@ -525,14 +531,13 @@ fn every_alarm_on_a_metric_of_ours_is_on_one_that_is_published() {
         let dimensions = alarm["Dimensions"].as_array().map(Vec::as_slice).unwrap_or_default();
         let dimensions: Vec<&str> = dimensions.iter().map(|it| text(&it["Name"])).collect();
         let metric = text(&alarm["MetricName"]);
-        let published = metrics::GROUPS.iter().any(|group| {
-            group.metrics.iter().any(|it| it.name == metric)
-                && group.dimensions.contains(&dimensions.as_slice())
-        });
-        assert!(published, "{name}: {metric} by {dimensions:?}");
+        assert!(is_published(metric, &dimensions), "{name}: {metric} by {dimensions:?}");
         ours.insert(metric);
     }
-    assert_eq!(ours, BTreeSet::from(["refused"]));
+    assert_eq!(
+        ours,
+        BTreeSet::from(["ack_ms", "dead", "deferred", "outbox_oldest_ms", "refused", "unavailable"])
+    );
 }
 
 #[test]
@@ -559,6 +564,48 @@ fn every_alarm_tells_the_topic_if_there_is_one_and_says_what_to_do() {
 fn the_dashboard_is_json() {
     let widgets = embedded(&properties("Dashboard")["DashboardBody"]["Fn::Sub"])["widgets"].take();
     assert!(widgets.as_array().is_some_and(|widgets| !widgets.is_empty()));
+}
+
+#[test]
+fn the_dashboard_shows_every_metric_that_is_published_and_no_other() {
+    const NAMESPACE: &str = "hookgate/${AWS::StackName}";
+    assert_eq!(
+        TEMPLATE["Globals"]["Function"]["Environment"]["Variables"][env::METRICS_NAMESPACE],
+        json!({"Fn::Sub": NAMESPACE})
+    );
+    let body = embedded(&properties("Dashboard")["DashboardBody"]["Fn::Sub"]);
+    let mut shown = BTreeSet::new();
+    for widget in body["widgets"].as_array().unwrap() {
+        for metric in widget["properties"]["metrics"].as_array().into_iter().flatten() {
+            let (name, dimension) = match metric[0]["expression"].as_str() {
+                None if metric[0] == NAMESPACE => (text(&metric[1]), None),
+                None => continue,
+                Some(expression) => {
+                    let start = format!("SEARCH('{{\"{NAMESPACE}\",");
+                    let search = expression.strip_prefix(&start).unwrap_or_else(|| panic!("{expression}"));
+                    let (dimension, search) = search.split_once("} MetricName=\"").unwrap();
+                    let name =
+                        search.strip_suffix("\"', 'Sum', 60)").unwrap_or_else(|| panic!("{expression}"));
+                    // Sub leaves `${!X}` as `${X}`, which is what the dashboard reads.
+                    let label = format!("{name} ${{!PROP('Dim.{dimension}')}}");
+                    assert_eq!(metric[0]["label"], label);
+                    (name, Some(dimension))
+                }
+            };
+            assert!(is_published(name, dimension.as_slice()), "{name} by {dimension:?}");
+            shown.insert(name);
+        }
+    }
+    let published: BTreeSet<&str> =
+        metrics::GROUPS.iter().flat_map(|group| group.metrics).map(|metric| metric.name).collect();
+    assert_eq!(shown, published);
+}
+
+#[test]
+fn an_alarm_comes_before_the_slowest_sender_that_is_waited_for_gives_up() {
+    let alarm = properties("SlowAcknowledgementsAlarm");
+    // Slack's limit is 3 s.
+    assert!(number(&alarm["Threshold"]) < 3_000 && alarm["ExtendedStatistic"] == "p99", "{alarm}");
 }
 
 #[test]
