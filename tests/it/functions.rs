@@ -28,6 +28,7 @@ use tempfile::TempDir;
 
 use crate::{
     backend::{Backend, Destination, SECRET_PATH, config, sample_secrets},
+    operations::{FIELDS, OUTCOMES},
     runtime_api::{Answer, Function, variables},
     samples::{derived, recorded, samples},
     telemetry::{NAMESPACE, metrics},
@@ -93,6 +94,12 @@ impl Setting {
                 );
             })
             .filter(|line| line["outcome"].is_string())
+            .inspect(|line| {
+                assert!(OUTCOMES.contains(line["outcome"].as_str().unwrap()), "not in operations.md: {line}");
+                let fields = line.as_object().unwrap().keys();
+                let unknown: Vec<_> = fields.filter(|field| !FIELDS.contains(field.as_str())).collect();
+                assert!(unknown.is_empty(), "not in operations.md: {unknown:?}: {line}");
+            })
             .collect()
     }
 }

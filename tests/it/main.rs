@@ -6,6 +6,7 @@
 //! - `samples`: every file of `events/`; `functions`: the real `ingest` and `worker` processes
 //! - `backend`, `runtime_api`: what is behind those and in front of them
 //! - `telemetry`: the lines that they log, and the metrics in them
+//! - `operations`: the page for those who run it
 //! - `program*`: the `hookgate` command as a process; `program_stack` on a deployed stack, for which `deployed` stands in
 //! - `template`: `template.yaml`
 
@@ -27,6 +28,7 @@ mod flow_secrets;
 mod flow_signing;
 mod functions;
 mod harness;
+mod operations;
 mod program;
 mod program_follow;
 mod program_listen;

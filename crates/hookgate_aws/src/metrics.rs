@@ -63,7 +63,7 @@ const ALL: &[&str] = &[];
 /// The fields that are dimensions.
 pub const DIMENSIONS: [&str; 3] = ["source", "reason", "action"];
 
-/// The table.
+/// The table. What each one counts is said in `docs/operations.md`.
 pub static GROUPS: [Group; 5] = [
     Group {
         dimensions: &[&["source"]],
