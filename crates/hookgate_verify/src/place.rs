@@ -200,14 +200,19 @@ impl Locator {
 
     /// The value of the first complete alternative.
     pub fn find(&self, request: &Request, view: Option<&View>) -> Option<String> {
-        self.find_in(request, view).map(|(_, value)| value)
+        self.first(request, view).map(|(_, value)| value)
     }
 
     /// Like [`Self::find`], with the alternative that it was found in.
     pub fn find_in(&self, request: &Request, view: Option<&View>) -> Option<(Self, String)> {
+        let (places, value) = self.first(request, view)?;
+        Some((Self { alternatives: vec![places.to_vec()] }, value))
+    }
+
+    fn first(&self, request: &Request, view: Option<&View>) -> Option<(&[Place], String)> {
         self.alternatives.iter().find_map(|places| {
             let values: Option<Vec<String>> = places.iter().map(|place| place.find(request, view)).collect();
-            values.map(|values| (Self { alternatives: vec![places.clone()] }, values.join(".")))
+            values.map(|values| (places.as_slice(), values.join(".")))
         })
     }
 }
