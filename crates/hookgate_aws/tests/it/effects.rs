@@ -301,11 +301,20 @@ async fn a_destination_may_ask_to_be_left_alone() {
 async fn what_a_destination_never_wants_is_impossible() {
     let server = Server::start(Answer::status(200)).await;
     let performer = performer(&[&server]);
-    for status in [400, 401, 403, 404, 410, 413, 422] {
+    for status in [400, 401, 403, 404, 413, 422] {
         server.answers(Answer::header(status, "retry-after", "7"));
         let performed = send(&performer, post(&server.url(PATH))).await;
         assert_eq!(performed, Performed::Impossible { detail: format!("127.0.0.1 answered {status}") });
     }
+}
+
+#[tokio::test]
+async fn a_destination_that_says_it_is_gone_is_told_apart() {
+    let server = Server::start(Answer::status(200)).await;
+    let performer = performer(&[&server]);
+    server.answers(Answer::header(410, "retry-after", "7"));
+    let performed = send(&performer, post(&server.url(PATH))).await;
+    assert_eq!(performed, Performed::Gone { detail: "127.0.0.1 answered 410".to_owned() });
 }
 
 #[tokio::test]
