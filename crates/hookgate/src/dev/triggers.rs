@@ -106,17 +106,18 @@ fn record(message: &Message) -> Value {
             "ApproximateReceiveCount": message.receive_count.to_string(),
             "SentTimestamp": message.sent_ms.to_string(),
             "ApproximateFirstReceiveTimestamp": message.first_received_ms.unwrap_or(message.sent_ms).to_string(),
-            "MessageGroupId": message.group_id,
         },
         "messageAttributes": {},
         "eventSource": "aws:sqs",
         "eventSourceARN": format!("arn:aws:sqs:us-east-1:000000000000:{QUEUE}"),
         "awsRegion": "us-east-1",
     });
-    if let (Some(header), Some(attributes)) =
-        (&message.trace_header, record.get_mut("attributes").and_then(Value::as_object_mut))
-    {
-        attributes.insert(trace::ATTRIBUTE.to_owned(), json!(header));
+    // What a message does not have is not there: a null is none of the texts that a function expects.
+    if let Some(attributes) = record.get_mut("attributes").and_then(Value::as_object_mut) {
+        let more = [(trace::ATTRIBUTE, &message.trace_header), ("MessageGroupId", &message.group_id)];
+        for (name, value) in more {
+            attributes.extend(value.as_ref().map(|value| (name.to_owned(), json!(value))));
+        }
     }
     record
 }
