@@ -32,6 +32,7 @@ mod operations;
 mod program;
 mod program_follow;
 mod program_listen;
+mod program_operate;
 mod program_reconcile;
 mod program_route;
 mod program_stack;

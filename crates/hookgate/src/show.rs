@@ -2,7 +2,7 @@
 
 use data_encoding::BASE64;
 use hookgate_aws::store::Entry;
-use hookgate_core::{event::Event, lifecycle::AttemptOutcome, time::EpochMillis};
+use hookgate_core::{event::Event, ids::Name, lifecycle::AttemptOutcome, time::EpochMillis};
 use serde_json::{Map, Value, json};
 
 /// Prints a line on standard output. A reader that has gone away (`| head`) ends the program quietly.
@@ -59,6 +59,30 @@ pub fn short_time(at: EpochMillis) -> String {
     }
 }
 
+/// So many milliseconds, in the unit that suits them.
+pub fn duration(ms: i64) -> String {
+    const MINUTE_MS: i64 = 60_000;
+    const HOUR_MS: i64 = 60 * MINUTE_MS;
+    match ms {
+        ..1_000 => format!("{ms} ms"),
+        1_000..MINUTE_MS => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
+        _ if ms < 120 * MINUTE_MS => format!("{} min", ms / MINUTE_MS),
+        _ if ms < 48 * HOUR_MS => format!("{} h", ms / HOUR_MS),
+        _ => format!("{} d", ms / (24 * HOUR_MS)),
+    }
+}
+
+/// The actions that wait for their destinations.
+pub fn waits_for(entry: &Entry) -> Vec<&Name> {
+    let mut waiting: Vec<&Name> = Vec::new();
+    for attempt in &entry.attempts.0 {
+        if entry.attempts.parked_since(&attempt.action).is_some() && !waiting.contains(&&attempt.action) {
+            waiting.push(&attempt.action);
+        }
+    }
+    waiting
+}
+
 /// An event in a list.
 pub fn entry_json(entry: &Entry) -> Value {
     json!({
@@ -70,6 +94,7 @@ pub fn entry_json(entry: &Entry) -> Value {
         "occurred_at": entry.occurred_at.map(|at| at.to_string()),
         "attempts": entry.attempts.runs(),
         "next_at": entry.next_at.map(|at| at.to_string()),
+        "waits_for": waits_for(entry),
     })
 }
 
@@ -78,6 +103,11 @@ pub fn entry_row(entry: &Entry) -> Vec<String> {
     let mut status = entry.status.word().to_owned();
     if let Some(next_at) = entry.next_at {
         status = format!("{status} until {}", short_time(next_at));
+    }
+    let waiting = waits_for(entry);
+    if !waiting.is_empty() {
+        let names: Vec<&str> = waiting.into_iter().map(Name::as_str).collect();
+        status = format!("{status}, waits for {}", names.join(" and "));
     }
     vec![
         short_time(entry.key.received_at),
@@ -132,6 +162,7 @@ pub fn event_json(event: &Event, entry: Option<&Entry>) -> Value {
         "unverified": event.unverified,
         "attempts": attempts,
         "next_at": entry.and_then(|entry| entry.next_at).map(|at| at.to_string()),
+        "waits_for": entry.map(waits_for).unwrap_or_default(),
         "query": event.request.query,
         "headers": headers,
         "body": body,
@@ -151,5 +182,12 @@ mod tests {
     #[test]
     fn times_in_lists_are_to_the_second() {
         assert_eq!(short_time(EpochMillis::from_millis(1_779_999_990_123)), "2026-05-28 20:26:30");
+    }
+
+    #[test]
+    fn times_are_in_the_unit_that_suits_them() {
+        let shown =
+            [0, 999, 1_250, 59_999, 60_000, 7_199_999, 7_200_000, 172_799_999, 172_800_000].map(duration);
+        assert_eq!(shown, ["0 ms", "999 ms", "1.2 s", "59.9 s", "1 min", "119 min", "2 h", "47 h", "2 d"]);
     }
 }

@@ -1,6 +1,10 @@
 //! The quarantine in the table.
 
-use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, primitives::Blob, types::AttributeValue};
+use aws_sdk_dynamodb::{
+    operation::update_item::UpdateItemError,
+    primitives::Blob,
+    types::{AttributeValue, Select},
+};
 use hookgate_core::{
     ids::{EventId, Name},
     quarantine::{DAYS, PER_DAY_MAX, Quarantined},
@@ -118,6 +122,34 @@ impl Store {
         }
         found.truncate(limit);
         Ok(found)
+    }
+
+    /// How many deliveries a source has in quarantine.
+    ///
+    /// # Errors
+    /// [`StoreError::Call`]
+    pub async fn quarantined_count(&self, source: &Name) -> Result<u64, StoreError> {
+        let (mut count, mut from) = (0, None);
+        loop {
+            let page = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .key_condition_expression("pk = :pk AND sk < :end")
+                .expression_attribute_values(":pk", s(quarantine_pk(source)))
+                // Before the counters.
+                .expression_attribute_values(":end", s("N#"))
+                .select(Select::Count)
+                .set_exclusive_start_key(from)
+                .send()
+                .await
+                .map_err(call("Query"))?;
+            count += u64::try_from(page.count).unwrap_or_default();
+            from = page.last_evaluated_key;
+            if from.is_none() {
+                return Ok(count);
+            }
+        }
     }
 
     /// Takes a delivery out of quarantine, after it was let in.

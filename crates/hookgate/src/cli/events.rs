@@ -276,6 +276,15 @@ fn print(event: &Event, entry: Option<&Entry>) {
     if let Some(occurred_at) = event.occurred_at {
         row("occurred", &occurred_at.to_string());
     }
+    if let Some(next_at) = entry.and_then(|entry| entry.next_at) {
+        row("next try", &next_at.to_string());
+    }
+    for (entry, action) in
+        entry.into_iter().flat_map(|entry| show::waits_for(entry).into_iter().map(move |it| (entry, it)))
+    {
+        let since = entry.attempts.parked_since(action).map(show::short_time).unwrap_or_default();
+        row("waits for", &format!("{action}, since {since}; see `destinations list`"));
+    }
     let attempts = entry.map(|entry| entry.attempts.0.as_slice()).unwrap_or_default();
     if !attempts.is_empty() {
         show::line("");

@@ -11,9 +11,11 @@ use crate::{
     show,
 };
 
+mod ask;
 mod check;
 mod destinations;
 mod dev;
+mod dlq;
 mod env;
 mod events;
 mod follow;
@@ -27,6 +29,7 @@ mod replay;
 mod request_file;
 mod route;
 mod send;
+mod stats;
 mod stop;
 mod verify;
 
@@ -59,6 +62,11 @@ enum Command {
     /// See how the places that actions reach stand, and switch them off and on
     #[command(subcommand)]
     Destinations(destinations::Destinations),
+    /// See the messages that killed the worker, and send them again
+    #[command(subcommand)]
+    Dlq(dlq::Dlq),
+    /// See how it goes: events by source, times, and what waits
+    Stats(stats::Stats),
     /// See what `record` actions keep
     Records(records::Records),
     /// See what `count` actions have counted
@@ -149,6 +157,8 @@ pub fn run() -> ExitCode {
             Command::Quarantine(command) => command.run().await,
             Command::Replay(command) => command.run().await,
             Command::Destinations(command) => command.run().await,
+            Command::Dlq(command) => command.run().await,
+            Command::Stats(command) => command.run().await,
             Command::Records(command) => command.run().await,
             Command::Counts(command) => command.run().await,
             Command::Inbox(command) => command.run(),
