@@ -30,6 +30,7 @@ mod functions;
 mod harness;
 mod operations;
 mod program;
+mod program_commands;
 mod program_follow;
 mod program_listen;
 mod program_operate;

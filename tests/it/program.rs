@@ -127,7 +127,7 @@ impl Place {
         dev
     }
 
-    fn secrets(&self) -> Value {
+    pub(crate) fn secrets(&self) -> Value {
         serde_json::from_str(&fs::read_to_string(self.path(".hookgate/secrets.json")).unwrap()).unwrap()
     }
 
@@ -362,7 +362,7 @@ async fn what_is_wrong_is_refused_and_said() {
         assert_eq!(ended.code, 2, "{wrong:?}: {}", ended.stderr);
         assert!(!ended.stderr.is_empty(), "{wrong:?}");
     }
-    assert_eq!(place.run(&["send", "hang", "--rate", "0"]).await.code, 1);
+    assert_eq!(place.run(&["send", "hang", "--rate", "0"]).await.code, 2);
     let ended = place.run(&["send", "hang", "--to", "http://127.0.0.1:1"]).await;
     assert_eq!(ended.code, 1);
     assert!(ended.stderr.contains("could not be reached"), "{}", ended.stderr);

@@ -437,7 +437,6 @@ async fn program_reconcile_says_what_is_wrong_with_github() {
         (&["reconcile", "github"], "--hook OWNER/REPO/ID"),
         (&["reconcile", "own", "--hook", "o/1"], "json:/issue/id, which GitHub's list does not tell"),
         (&["reconcile", "github", "--hook", "o/1", "--to", "http://127.0.0.1:1"], "--to is for stripe"),
-        (&["reconcile", "github", "--hook", "o/1", "--rate", "0"], "--rate has to be"),
         (&["reconcile", "github", "--hook", "o/1", "--since", "8d"], "keeps its events for 7 days"),
         (&["reconcile", "github", "--hook", "o/1", "--since", "1m"], "has to be before --until"),
         (&["reconcile", "github", "--hook", "o/1", "--api", "http://192.0.2.1"], "in the clear"),
@@ -458,6 +457,7 @@ async fn program_reconcile_says_what_is_wrong_with_github() {
         ["reconcile"].as_slice(),
         &["reconcile", "github", "--hook", "octo"],
         &["reconcile", "github", "--since", "yesterday"],
+        &["reconcile", "github", "--rate", "0"],
         &["reconcile", "github", "--type", "a[b]"],
     ] {
         assert_eq!(run(&place, wrong).await.code, 2, "{wrong:?}");

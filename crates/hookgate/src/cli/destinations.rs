@@ -111,6 +111,9 @@ pub(super) struct Switch {
     /// Why, for whoever looks next
     #[arg(long, value_name = "TEXT", default_value = "switched off by hand")]
     reason: String,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     config: ConfigArgs,
     #[command(flatten)]
@@ -126,6 +129,13 @@ impl Switch {
         let reason = if on { "" } else { self.reason.as_str() };
         access.store.destination_switch(&name, on, reason, Ambient::system().now()).await?;
         access.close().await;
+        if self.json {
+            let standing = if on { Standing::Up } else { Standing::Disabled };
+            let line =
+                json!({ "name": name, "standing": standing.word(), "waiting": waiting, "reason": reason });
+            show::line(&line.to_string());
+            return Ok(ExitCode::SUCCESS);
+        }
         show::line(&match (on, waiting) {
             (true, 0) => format!("{name} is up; nothing waits for it"),
             (true, waiting) => {

@@ -28,6 +28,7 @@ mod records;
 mod replay;
 mod request_file;
 mod route;
+mod secrets;
 mod send;
 mod stats;
 mod stop;
@@ -162,7 +163,7 @@ pub fn run() -> ExitCode {
             Command::Records(command) => command.run().await,
             Command::Counts(command) => command.run().await,
             Command::Inbox(command) => command.run(),
-            Command::Check(command) => command.run(),
+            Command::Check(command) => command.run().await,
             Command::Providers(command) => command.run(),
             Command::Verify(command) => command.run().await,
             Command::Route(command) => command.run(),

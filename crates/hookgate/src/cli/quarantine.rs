@@ -179,9 +179,10 @@ impl Show {
 
 #[derive(Debug, Args)]
 pub(super) struct Release {
-    /// Ids of deliveries
+    /// Ids of `quarantine list`
+    #[arg(required_unless_present = "all")]
     ids: Vec<String>,
-    /// All of them
+    /// All of them (with --source, all of one source)
     #[arg(long, conflicts_with = "ids")]
     all: bool,
     /// Only say what would be let in
@@ -193,9 +194,6 @@ pub(super) struct Release {
 
 impl Release {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        if self.ids.is_empty() && !self.all {
-            bail!("say which: ids of `quarantine list`, or --all (with --source, all of one source)");
-        }
         let config = local::config(self.common.config.config.as_deref())?;
         let place = self.common.place.place();
         let access = Access::open(&place).await?;

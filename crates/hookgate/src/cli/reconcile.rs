@@ -18,7 +18,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::{
-    ConfigArgs, PlaceArgs,
+    ConfigArgs, PlaceArgs, ask,
     events::{Since, glob, since},
 };
 use crate::{
@@ -36,9 +36,6 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// What was sent within this time may still be on its way.
 const ON_ITS_WAY_MS: i64 = 5 * 60 * 1000;
-
-/// Slowest rate: one in a quarter of an hour is a typing mistake already.
-const RATE_MIN: f64 = 0.001;
 
 #[derive(Debug, Args)]
 pub(super) struct Reconcile {
@@ -63,7 +60,7 @@ pub(super) struct Reconcile {
     #[arg(long)]
     yes: bool,
     /// How many to bring in a second, at most (default: 1 for GitHub, 10 for Stripe)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = ask::rate)]
     rate: Option<f64>,
     /// How many of the missing ones to list
     #[arg(long, value_name = "N", default_value_t = 20)]
@@ -120,9 +117,6 @@ impl Reconcile {
             }
         };
         let rate = self.rate.unwrap_or(rate);
-        if !(rate.is_finite() && rate >= RATE_MIN) {
-            bail!("--rate has to be {RATE_MIN} or more");
-        }
         if let Provider::Stripe(stripe) = &mut provider
             && window.types.is_empty()
         {

@@ -1,9 +1,9 @@
 //! `hookgate replay`: another run of what gave up, for one event or for all that a filter finds.
 
-use std::{collections::BTreeMap, io::IsTerminal, io::Write, process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use futures::{StreamExt, stream};
 use hookgate_aws::{
     ambient::Ambient,
@@ -21,8 +21,8 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::{
-    ConfigArgs, PlaceArgs,
-    events::{Since, newest, since},
+    ConfigArgs, PlaceArgs, ask,
+    events::{Since, glob, newest, since},
 };
 use crate::{access::Access, local, progress::Progress, show};
 
@@ -41,18 +41,20 @@ const DAYS_BACK: i64 = 30;
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("which").required(true).multiple(true).args(WHICH)))]
 pub(super) struct Replay {
     /// Ids of events, or SOURCE/ID
+    #[arg(conflicts_with_all = ["source", "event_type", "status", "since"])]
     ids: Vec<String>,
     /// All of this source (a glob)
-    #[arg(long, value_name = "GLOB")]
-    source: Option<String>,
+    #[arg(long, value_name = "GLOB", value_parser = glob)]
+    source: Option<Glob>,
     /// All of this type (a glob)
-    #[arg(long = "type", value_name = "GLOB")]
-    event_type: Option<String>,
+    #[arg(long = "type", value_name = "GLOB", value_parser = glob)]
+    event_type: Option<Glob>,
     /// All with this status: dead (unless said otherwise), unrouted, retrying or done
-    #[arg(long, value_name = "STATUS")]
-    status: Option<String>,
+    #[arg(long, value_name = "STATUS", value_parser = status)]
+    status: Option<Status>,
     /// Only what was received since then: a time, or an age such as 6h (default 30d)
     #[arg(long, value_parser = since)]
     since: Option<Since>,
@@ -63,7 +65,7 @@ pub(super) struct Replay {
     #[arg(long)]
     dry_run: bool,
     /// Events a second
-    #[arg(long, value_name = "N", default_value_t = RATE)]
+    #[arg(long, value_name = "N", default_value_t = RATE, value_parser = ask::rate)]
     rate: f64,
     /// Go on with a replay that was stopped
     #[arg(long, value_name = "NAME", conflicts_with_all = ["ids", "source", "event_type", "status", "since", "again"])]
@@ -81,6 +83,15 @@ pub(super) struct Replay {
     config: ConfigArgs,
     #[command(flatten)]
     place: PlaceArgs,
+}
+
+/// What says which events are meant, one of which has to be said.
+const WHICH: [&str; 6] = ["ids", "source", "event_type", "status", "since", "resume"];
+
+fn status(text: &str) -> Result<Status, String> {
+    Status::parse(text)
+        .filter(|status| !matches!(status, Status::Working | Status::Received))
+        .ok_or_else(|| "there are dead, unrouted, retrying and done".to_owned())
 }
 
 /// What a replay was asked for, as it is kept.
@@ -139,9 +150,6 @@ impl Asked {
 
 impl Replay {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        if !(self.rate > 0.0 && self.rate <= 1_000.0) {
-            bail!("--rate has to be more than 0 and at most 1000 events a second");
-        }
         let access = Access::open(&self.place.place()).await?;
         let done = self.replay(&access).await;
         access.close().await;
@@ -190,28 +198,7 @@ impl Replay {
     }
 
     async fn asked(&self, store: &Store, now: EpochMillis) -> anyhow::Result<Asked> {
-        let filtered = self.source.is_some()
-            || self.event_type.is_some()
-            || self.status.is_some()
-            || self.since.is_some();
-        if self.ids.is_empty() && !filtered {
-            bail!("say which: ids of events, or a filter such as --source stripe --status dead");
-        }
-        if !self.ids.is_empty() && filtered {
-            bail!("either ids or filters, not both");
-        }
-        for pattern in [&self.source, &self.event_type].into_iter().flatten() {
-            Glob::parse(pattern).ok_or_else(|| anyhow!("`{pattern}`: only `*` and `?` are special"))?;
-        }
-        let status = match &self.status {
-            None if self.ids.is_empty() => Some(Status::Dead),
-            None => None,
-            Some(word) => Some(
-                Status::parse(word)
-                    .filter(|status| !matches!(status, Status::Working | Status::Received))
-                    .ok_or_else(|| anyhow!("`{word}`: there are dead, unrouted, retrying and done"))?,
-            ),
-        };
+        let status = self.status.or_else(|| self.ids.is_empty().then_some(Status::Dead));
         if status == Some(Status::Done) && !self.again {
             bail!("what is done is only run again with --again");
         }
@@ -226,8 +213,8 @@ impl Replay {
                 Some(Since::At(at)) => at,
                 Some(Since::Ago(millis)) => now.plus_millis(-millis),
             },
-            source: self.source.clone(),
-            event_type: self.event_type.clone(),
+            source: self.source.as_ref().map(Glob::to_string),
+            event_type: self.event_type.as_ref().map(Glob::to_string),
             status,
             events: self.events(store).await?,
         })
@@ -291,19 +278,7 @@ impl Replay {
     }
 
     fn confirmed(&self, count: usize) -> anyhow::Result<bool> {
-        if self.yes
-            || self.json
-            || count == 1
-            || !std::io::stdin().is_terminal()
-            || !std::io::stdout().is_terminal()
-        {
-            return Ok(true);
-        }
-        write!(std::io::stdout(), "Replay them? [y/N] ")?;
-        std::io::stdout().flush()?;
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer)?;
-        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+        Ok(self.yes || self.json || ask::wanted("Replay them?", count)?)
     }
 
     async fn go(&self, access: &Access, asked: &Asked, entries: &[Entry]) -> anyhow::Result<ExitCode> {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::anyhow;
 use clap::Args;
 use futures::{StreamExt, stream};
 use hookgate_aws::ambient::Ambient;
@@ -13,15 +13,16 @@ use hookgate_core::{
     catalogue::Answering,
     config::{Config, Mode, Source},
     sample::SAMPLE_TYPE,
-    secret::{Secret, Secrets},
+    secret::Secret,
     sign::test_secret,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Client;
 use serde_json::Value;
 
-use super::{ConfigArgs, DataArgs};
+use super::{ConfigArgs, PlaceArgs, secrets};
 use crate::{
+    access::{Access, Place},
     local,
     samples::{self, Ready, Sample},
     show,
@@ -50,10 +51,10 @@ pub(super) struct Send {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
     /// How many a second, at most
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", value_parser = rate)]
     rate: Option<f64>,
     /// Address of another gateway
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", conflicts_with = "stack")]
     to: Option<String>,
     /// One JSON object a line
     #[arg(long)]
@@ -61,14 +62,17 @@ pub(super) struct Send {
     #[command(flatten)]
     config: ConfigArgs,
     #[command(flatten)]
-    data: DataArgs,
+    place: PlaceArgs,
+}
+
+/// As fast as somebody wants to try.
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| "write how many a second, more than 0".to_owned())
 }
 
 impl Send {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        if self.rate.is_some_and(|rate| !(rate.is_finite() && rate > 0.0)) {
-            bail!("--rate has to be more than 0");
-        }
         let config = local::config(self.config.config.as_deref())?;
         let source =
             config.sources.values().find(|source| source.name.as_str() == self.source).ok_or_else(|| {
@@ -76,8 +80,8 @@ impl Send {
                 anyhow!("no source is called {}; there are: {}", self.source, there.join(", "))
             })?;
         let sample = samples::pick(&samples::all()?, source, self.event_type.as_deref())?;
-        let secret = self.secret(source)?;
-        let gateway = self.gateway()?;
+        let secret = self.secret(source).await?;
+        let gateway = self.gateway().await?;
         let ambient = Ambient::system();
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
         let event_type = match &sample {
@@ -88,7 +92,7 @@ impl Send {
         if self.count == 1 { self.one(&sender).await } else { self.many(&sender).await }
     }
 
-    fn secret(&self, source: &Source) -> anyhow::Result<Option<Secret>> {
+    async fn secret(&self, source: &Source) -> anyhow::Result<Option<Secret>> {
         if source.verifier.is_none() {
             return Ok(None);
         }
@@ -97,32 +101,41 @@ impl Send {
             getrandom::fill(&mut random).map_err(|e| anyhow!("the system has no randomness: {e}"))?;
             return Ok(test_secret(&source.verifier, &random)?);
         }
-        let file = self.data.folder().secrets();
-        let text = std::fs::read_to_string(&file).with_context(|| {
-            format!("reading {} (`cargo run` makes it on its first start)", file.display())
-        })?;
-        let secrets = Secrets::from_json(&text)?;
+        let (secrets, where_they_are) = secrets::read(&self.place.place()).await?;
         let secret = secrets.newest(&source.secret).cloned();
         if secret.is_none() && !source.verifier.needs_secret() {
             return Ok(None);
         }
         secret
             .map(Some)
-            .ok_or_else(|| anyhow!("there is no secret called {} in {}", source.secret, file.display()))
+            .ok_or_else(|| anyhow!("there is no secret called {} in {where_they_are}", source.secret))
     }
 
-    fn gateway(&self) -> anyhow::Result<String> {
+    async fn gateway(&self) -> anyhow::Result<String> {
         if let Some(to) = &self.to {
             return Ok(to.trim_end_matches('/').to_owned());
         }
-        let folder = self.data.folder();
-        let endpoints = folder.endpoints().ok_or_else(|| {
+        let found = match self.place.place() {
+            Place::Local(folder) => folder.endpoints().map(|endpoints| endpoints.gateway),
+            place @ Place::Deployed(_) => {
+                let access = Access::open(&place).await?;
+                let gateway = access.gateway.clone();
+                access.close().await;
+                gateway
+            }
+        };
+        found.ok_or_else(|| {
             anyhow!(
                 "no local stack runs in {}; `cargo run` starts one, --to names another gateway",
-                folder.path().display()
+                self.place.data.folder().path().display()
             )
-        })?;
-        Ok(endpoints.gateway)
+        })
+    }
+
+    /// What to type to see what became of it.
+    fn see(&self, command: &str) {
+        let stack = self.place.stack.as_deref().map(|name| format!(" --stack {}", quoted(name)));
+        show::line(&format!("see it:  cargo run -q -- {command}{}", stack.unwrap_or_default()));
     }
 
     async fn one(&self, sender: &Sender<'_>) -> anyhow::Result<ExitCode> {
@@ -144,9 +157,9 @@ impl Send {
         }
         if all_accepted && !self.json {
             match id {
-                _ if kept_apart => show::line("see it:  cargo run -q -- quarantine list"),
-                None => show::line("see it:  cargo run -q -- events list"),
-                Some(id) => show::line(&format!("see it:  cargo run -q -- events show {}", quoted(&id))),
+                _ if kept_apart => self.see("quarantine list"),
+                None => self.see("events list"),
+                Some(id) => self.see(&format!("events show {}", quoted(&id))),
             }
         }
         Ok(if all_accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use clap::Args;
 use data_encoding::BASE64;
 use hookgate_aws::{ambient::Ambient, sender_keys::SenderKeys};
@@ -10,14 +10,14 @@ use hookgate_core::{
     Fetched, catalogue,
     handshake::{Handshake, Step},
     request::Request,
-    secret::{Secret, Secrets},
+    secret::Secret,
     sign::test_keys,
     time::EpochMillis,
     verify::{Verifier, VerifyError},
 };
 use serde_json::json;
 
-use super::{ConfigArgs, DataArgs, request_file::RequestFile};
+use super::{ConfigArgs, PlaceArgs, request_file::RequestFile, secrets};
 use crate::{local, show};
 
 #[derive(Debug, Args)]
@@ -45,7 +45,7 @@ pub(super) struct Verify {
     #[command(flatten)]
     config: ConfigArgs,
     #[command(flatten)]
-    data: DataArgs,
+    place: PlaceArgs,
 }
 
 /// What a request is verified with.
@@ -63,7 +63,7 @@ impl Verify {
         let system = Ambient::system().now();
         let now = self.now.or(written.now).map_or(system, EpochMillis::from_seconds);
         let request = written.request(now)?;
-        let with = self.with()?;
+        let with = self.with().await?;
         let active: Vec<&Secret> = with.secrets.iter().collect();
         let step = match with.handshake.before(&request, &active) {
             Step::NotOne => None,
@@ -90,7 +90,7 @@ impl Verify {
         }
     }
 
-    fn with(&self) -> anyhow::Result<With> {
+    async fn with(&self) -> anyhow::Result<With> {
         let mut published = Vec::new();
         let given = match (&self.secret, &self.secrets) {
             (Some(text), _) => Some(vec![Secret::from(text.as_str())]),
@@ -133,11 +133,8 @@ impl Verify {
         let secrets = match given {
             Some(secrets) => secrets,
             None => {
-                let file = self.data.folder().secrets();
-                let text = std::fs::read_to_string(&file).with_context(|| {
-                    format!("reading {} (`cargo run` makes it on its first start)", file.display())
-                })?;
-                Secrets::from_json(&text)?.active(&source.secret).into_iter().cloned().collect()
+                let (secrets, _) = secrets::read(&self.place.place()).await?;
+                secrets.active(&source.secret).into_iter().cloned().collect()
             }
         };
         Ok(With { verifier: source.verifier, handshake: source.handshake, secrets, published })
