@@ -108,7 +108,7 @@ impl Schedule {
 #[derive(Deserialize)]
 #[serde(
     untagged,
-    expecting = "a list of delays such as [\"5s\", \"5m\"], or { tries, first, factor, longest }"
+    expecting = "`retry` has to be a list of delays such as [\"5s\", \"5m\"], or { tries, first, factor, longest }"
 )]
 enum WrittenSchedule {
     List(Vec<Duration>),

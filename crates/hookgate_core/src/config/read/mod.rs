@@ -326,10 +326,19 @@ fn action(
     match known.read(Spanned::new(whole.clone(), DeValue::Table(table))) {
         Ok(action) => Some(ConfiguredAction { kind: known, action, policy: policy? }),
         Err(error) => {
-            problems.add_error(&error, &whole, &what);
+            let span = error.span().unwrap_or_else(|| whole.clone());
+            let message = error.message().trim();
+            problems.add(&span, format!("{what}: {message}{}", policy_meant(message)));
             None
         }
     }
+}
+
+/// A hint where an unknown key of an action is nearly one of those that every kind has, which the kind's own list of
+/// what it expects leaves out.
+fn policy_meant(message: &str) -> String {
+    let key = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+    key.map(|key| suggestion(key, POLICY_KEYS.iter().copied())).unwrap_or_default()
 }
 
 /// Takes out of an action's table what is said about how it is run.
@@ -341,18 +350,22 @@ fn policy(
     problems: &mut Problems<'_>,
 ) -> Option<Policy> {
     let mut taken = DeTable::new();
+    let mut all_fit = true;
     for key in POLICY_KEYS {
         let Some((key, value)) = table.remove_entry(*key) else { continue };
         if !kind.reaches_outward && key.get_ref() != "retry" {
             let message = format!(
-                "{what}: `{}` is for actions that reach outward; `{}` does not",
+                "{what}: take `{}` out: it is for actions that reach outward, and `{}` does not",
                 key.get_ref(),
                 kind.name
             );
             problems.add(&key.span(), message);
-            return None;
+            all_fit = false;
         }
         taken.insert(key, value);
+    }
+    if !all_fit {
+        return None;
     }
     plain(Spanned::new(whole.clone(), DeValue::Table(taken)), what, problems)
 }

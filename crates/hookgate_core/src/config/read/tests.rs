@@ -93,6 +93,37 @@ fn every_problem_has_its_line_and_a_way_out() {
     check("sources = 5", 1, &["[sources.NAME]"]);
 }
 
+/// The smallest table of each kind that reaches nothing outward.
+const INWARD: [&str; 3] =
+    ["kind = \"record\"\ncollection = \"c\"\nkey = \"json:/id\"", "kind = \"count\"", "kind = \"run\""];
+
+#[test]
+fn how_an_action_is_run_is_checked_with_its_line_and_a_way_out() {
+    for kind in INWARD {
+        let line = 2 + kind.lines().count();
+        for key in ["pause_after = 3", "rate = \"10/s\"", "concurrency = 2"] {
+            let name = key.split(' ').next().unwrap();
+            let parts = [format!("[actions.a]: take `{name}` out"), "reach outward".to_owned()];
+            check(&format!("[actions.a]\n{kind}\n{key}"), line, &parts.each_ref().map(String::as_str));
+        }
+        // How often it is tried can be said of any.
+        let retry = |value: &str| format!("[actions.a]\n{kind}\nretry = {value}");
+        assert!(problems(&retry("[\"5s\", \"1m\"]")).is_empty(), "{kind}");
+        check(&retry("[\"5\"]"), line, &["retry", "[\"5s\", \"5m\"]"]);
+        check(&retry("{ tries = 31, first = \"1s\" }"), line, &["`tries` has to be 1 to 30"]);
+        check(&format!("[actions.a]\n{kind}\nrety = []"), line, &["did you mean `retry`?"]);
+        // Both are told.
+        let text = format!("[actions.a]\n{kind}\nrate = \"1/s\"\nconcurrency = 1");
+        assert_eq!(problems(&text).len(), 2, "{:#?}", problems(&text));
+    }
+    let http = |rest: &str| format!("[actions.a]\nkind = \"http\"\nurl = \"https://a.example/\"\n{rest}");
+    check(&http("rate = \"10\""), 4, &["`10` is no rate such as 10/s"]);
+    check(&http("concurrency = 0"), 4, &["`concurrency` has to be 1 to 50"]);
+    check(&http("pause_after = -1"), 4, &["pause_after"]);
+    check(&http("pauseafter = 3"), 4, &["did you mean `pause_after`?"]);
+    check(&http("retry = [\"8d\"]"), 4, &["longer than 7d"]);
+}
+
 #[test]
 fn all_problems_are_told_at_once() {
     let text = "[sources.a]\nprovider = \"nope\"\n[actions.b]\nkind = \"nope\"\n[extra]\n";
