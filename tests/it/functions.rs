@@ -379,7 +379,7 @@ async fn worker_sweeps_and_reads_the_stream() {
     assert_eq!(outcomes(&lines), ["rescued", "rescued", "rescued", "swept"]);
     assert!(lines[..3].iter().all(|line| metrics(line) == BTreeMap::from([("rescued".to_owned(), 1)])));
     let swept = metrics(&lines[3]);
-    assert_eq!((swept.len(), swept["outbox_queued"]), (2, 5), "{swept:?}");
+    assert_eq!((swept.len(), swept["outbox_queued"], swept["destinations_paused"]), (4, 5, 0), "{swept:?}");
     let oldest = Ambient::system().now().millis_since(EpochMillis::from_seconds(1_780_000_000));
     assert!((0..60_000).contains(&(oldest - swept["outbox_oldest_ms"])), "{oldest} {swept:?}");
 }

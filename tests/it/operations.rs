@@ -109,6 +109,7 @@ fn operations_the_page_says_what_each_alarm_means() {
 fn operations_every_field_on_the_page_is_one_that_the_functions_write() {
     let code = [
         "ingest/src/lib.rs",
+        "worker/src/destinations.rs",
         "worker/src/lib.rs",
         "worker/src/line.rs",
         "worker/src/stream.rs",

@@ -251,6 +251,30 @@ async fn telemetry_an_action_that_fails_has_a_line_of_its_own() {
 }
 
 #[tokio::test]
+async fn telemetry_a_destination_that_is_down_is_counted_and_so_is_what_waits_for_it() {
+    let setting = Setting::new(StatusCode::GONE).await;
+    let worker = setting.start("worker").await;
+    let sample = samples().into_iter().find(|it| it.source == "hang" && it.name == "program.joined").unwrap();
+    worker.invoke(&derived(&sample, "worker").unwrap()).await.response();
+    worker.invoke(worker::trigger::SWEEP).await.response();
+    let lines = setting.lines(&worker.kill().await, &["program-secret"]);
+    let of = |outcome: &'static str| lines.iter().filter(move |line| line["outcome"] == outcome);
+    let down: Vec<&str> = of("disabled").map(|line| line["action"].as_str().unwrap()).collect();
+    assert!(!down.is_empty(), "{lines:#?}");
+    for line in of("disabled").chain(of("parked")) {
+        let (action, outcome) = (line["action"].as_str().unwrap(), line["outcome"].as_str().unwrap());
+        assert_eq!(counted(line), [format!("{outcome} action={action}")], "{line}");
+        assert!(line["detail"].is_string(), "{line}");
+    }
+    assert_eq!(of("parked").count(), down.len());
+    let swept = metrics(of("swept").next().unwrap());
+    assert_eq!(
+        (swept["destinations_disabled"], swept["destinations_paused"]),
+        (i64::try_from(down.len()).unwrap(), 0)
+    );
+}
+
+#[tokio::test]
 async fn telemetry_an_outage_under_the_worker_is_counted() {
     let setting = Setting::new(StatusCode::OK).await;
     let worker = setting.start("worker").await;

@@ -536,7 +536,16 @@ fn every_alarm_on_a_metric_of_ours_is_on_one_that_is_published() {
     }
     assert_eq!(
         ours,
-        BTreeSet::from(["ack_ms", "dead", "deferred", "outbox_oldest_ms", "refused", "unavailable"])
+        BTreeSet::from([
+            "ack_ms",
+            "dead",
+            "deferred",
+            "destinations_disabled",
+            "destinations_paused",
+            "outbox_oldest_ms",
+            "refused",
+            "unavailable"
+        ])
     );
 }
 

@@ -6,7 +6,7 @@
 //!
 //! # What they cost
 //! Each combination of values that a metric's dimensions take is a custom metric of its own, which is what CloudWatch
-//! bills, so this table is kept short. With S sources and A actions there are at most 16 + 10 × S + 2 × A of them; one
+//! bills, so this table is kept short. With S sources and A actions there are at most 18 + 10 × S + 5 × A of them; one
 //! that nothing is counted under is not there. `source` and `action` are names of the configuration, and `reason` is one of six words:
 //! nothing that a stranger sends makes a new one.
 
@@ -64,7 +64,7 @@ const ALL: &[&str] = &[];
 pub const DIMENSIONS: [&str; 3] = ["source", "reason", "action"];
 
 /// The table. What each one counts is said in `docs/operations.md`.
-pub static GROUPS: [Group; 5] = [
+pub static GROUPS: [Group; 6] = [
     Group {
         dimensions: &[&["source"]],
         metrics: &[
@@ -79,6 +79,7 @@ pub static GROUPS: [Group; 5] = [
     },
     Group { dimensions: &[&["source"], &["reason"]], metrics: &[count("refused")] },
     Group { dimensions: &[&["source"], &["action"]], metrics: &[count("retries")] },
+    Group { dimensions: &[&["action"]], metrics: &[count("parked"), count("paused"), count("disabled")] },
     // The whole number as well: an alarm can't add up what it does not know the names of.
     Group { dimensions: &[ALL, &["source"], &["action"]], metrics: &[count("dead")] },
     Group {
@@ -90,6 +91,8 @@ pub static GROUPS: [Group; 5] = [
             count("deferred"),
             count("rescued"),
             count("outbox_queued"),
+            count("destinations_paused"),
+            count("destinations_disabled"),
             milliseconds("outbox_oldest_ms"),
             milliseconds("ack_ms"),
             milliseconds("end_to_end_ms"),
@@ -218,7 +221,7 @@ mod tests {
                 })
                 .sum()
         };
-        assert_eq!((with(0, 0), with(1, 0) - with(0, 0), with(0, 1) - with(0, 0)), (16, 10, 2));
+        assert_eq!((with(0, 0), with(1, 0) - with(0, 0), with(0, 1) - with(0, 0)), (18, 10, 5));
     }
 
     #[test]

@@ -74,6 +74,17 @@ pub(crate) struct Pass {
     place: Option<(u8, u64)>,
 }
 
+/// What letting go of parked events came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Drained {
+    /// Events queued.
+    pub(crate) queued: usize,
+    /// Destinations that are paused.
+    pub(crate) paused: usize,
+    /// Destinations that are disabled.
+    pub(crate) disabled: usize,
+}
+
 /// An event that an action runs for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bearer<'a> {
@@ -272,7 +283,7 @@ impl Worker {
         let standing = pass.health.standing;
         match performed {
             Performed::Gone { detail } => {
-                tracing::error!(action = %name, disabled = 1, "{name} is disabled, as {detail}; mend it, then: hookgate destinations enable {name}");
+                tracing::error!(action = %name, outcome = "disabled", detail, disabled = 1, "{name} is disabled, as {detail}; mend it, then: hookgate destinations enable {name}");
                 self.store.destination_switch(name, false, detail, now).await?;
             }
             Performed::Failed { detail, .. } => match standing {
@@ -287,7 +298,7 @@ impl Worker {
                     if !pauses || !self.store.destination_pause(name, detail, now).await? {
                         return Ok(());
                     }
-                    tracing::error!(action = %name, paused = 1, "{name} is paused after {} failures in a row, the last: {detail}; its events wait, and one a few minutes tries it", policy.pause_after);
+                    tracing::error!(action = %name, outcome = "paused", detail, paused = 1, "{name} is paused after {} failures in a row, the last: {detail}; its events wait, and one a few minutes tries it", policy.pause_after);
                 }
                 _ => return Ok(()),
             },
@@ -300,7 +311,7 @@ impl Worker {
                     return Ok(());
                 }
                 if recovered {
-                    tracing::info!(action = %name, recovered = 1, "{name} is back; what waits for it goes out");
+                    tracing::info!(action = %name, outcome = "recovered", "{name} is back; what waits for it goes out");
                 }
                 self.store.destination_works(name, standing, now).await?;
             }
@@ -310,14 +321,13 @@ impl Worker {
     }
 
     /// Lets parked events go in the pace of their destinations: what [`drain`] allows for one minute, spread over it.
-    /// Returns how many were queued.
-    pub(crate) async fn drain(&self) -> usize {
+    pub(crate) async fn drain(&self) -> Drained {
         let now = self.ambient.now();
         let known = match self.store.destinations().await {
             Ok(known) => known,
             Err(error) => {
                 tracing::error!(error = %error, "the destinations could not be read; the next sweep tries again");
-                return 0;
+                return Drained::default();
             }
         };
         let default = Policy::default();
@@ -343,7 +353,17 @@ impl Worker {
                 queued + overdue
             }
         });
-        join_all(each).await.into_iter().sum()
+        let queued = join_all(each).await.into_iter().sum();
+        // One that is configured no more is nobody's concern.
+        let standing = |is: fn(Standing) -> bool| {
+            let configured = known.iter().filter(|(name, _)| self.config.actions.contains_key(name));
+            configured.filter(|(_, health)| is(health.standing)).count()
+        };
+        Drained {
+            queued,
+            paused: standing(|standing| matches!(standing, Standing::Paused { .. })),
+            disabled: standing(|standing| standing == Standing::Disabled),
+        }
     }
 
     /// Queues the oldest parked events of a destination, spread over so many seconds.

@@ -325,13 +325,13 @@ impl Worker {
                     continue;
                 }
                 Gate::Parked { detail } => {
-                    tracing::info!(source = %event.source, event.id = %event.id, action = %action, outcome = "parked", detail, "{} {} waits: {detail}", event.source, event.id);
+                    tracing::info!(source = %event.source, event.id = %event.id, action = %action, outcome = "parked", detail, parked = 1, "{} {} waits: {detail}", event.source, event.id);
                     lease.attempts.add(self.ended(action, AttemptOutcome::Parked { since: now }, detail));
                     held.insert(action.clone());
                     continue;
                 }
                 Gate::Expired { detail } => {
-                    tracing::error!(source = %event.source, event.id = %event.id, action = %action, outcome = "dead", detail, "{action} is given up: {detail}");
+                    tracing::error!(source = %event.source, event.id = %event.id, action = %action, outcome = "dead", detail, dead = 1, "{action} is given up: {detail}");
                     lease.attempts.add(self.ended(action, AttemptOutcome::Dead, detail));
                     continue;
                 }
@@ -410,7 +410,7 @@ impl Worker {
                 tracing::warn!(source = %event.source, event.id = %event.id, action = %action, outcome = word, detail, next_at = %next_at, retries = 1, "{action} failed and is tried again at {next_at}: {detail}")
             }
             AttemptOutcome::Parked { .. } => {
-                tracing::warn!(source = %event.source, event.id = %event.id, action = %action, outcome = word, detail, "{action} failed and waits until its destination is back: {detail}")
+                tracing::warn!(source = %event.source, event.id = %event.id, action = %action, outcome = word, detail, parked = 1, "{action} failed and waits until its destination is back: {detail}")
             }
             AttemptOutcome::Dead => {
                 tracing::error!(source = %event.source, event.id = %event.id, action = %action, outcome = word, detail, dead = 1, "{action} failed for good: {detail}")

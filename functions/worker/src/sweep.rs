@@ -4,7 +4,7 @@ use futures::future::join_all;
 use hookgate_aws::{schema::OUTBOX_SHARDS, store::Due};
 use hookgate_core::codec::Message;
 
-use crate::Worker;
+use crate::{Worker, destinations::Drained};
 
 /// Records taken out of one shard in one go. A sweep goes on while shards are full, up to [`ROUNDS_MAX`].
 const PAGE: i32 = 100;
@@ -21,6 +21,10 @@ pub struct Swept {
     pub failed: usize,
     /// For how long the oldest of them had been due, if there were any.
     pub oldest_ms: Option<i64>,
+    /// Destinations that are paused.
+    pub paused: usize,
+    /// Destinations that are disabled.
+    pub disabled: usize,
 }
 
 impl Worker {
@@ -51,13 +55,17 @@ impl Worker {
                 break;
             }
         }
-        swept.queued += self.drain().await;
+        let Drained { queued, paused, disabled } = self.drain().await;
+        swept.queued += queued;
+        (swept.paused, swept.disabled) = (paused, disabled);
         if swept != Swept::default() {
             tracing::info!(
                 outcome = "swept",
                 outbox_queued = swept.queued,
                 failed = swept.failed,
                 outbox_oldest_ms = swept.oldest_ms,
+                destinations_paused = paused,
+                destinations_disabled = disabled,
                 "queued {} due events",
                 swept.queued
             );
