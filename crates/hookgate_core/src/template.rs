@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use minijinja::{Environment, UndefinedBehavior, value::Serde};
+use minijinja::{AutoEscape, Environment, Output, UndefinedBehavior, value::Serde};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 use thiserror::Error;
@@ -23,6 +23,18 @@ pub struct Filter(String);
 #[derive(Clone, PartialEq)]
 pub struct FilterValue(minijinja::Value);
 
+/// What the filled-in text is for: values of an event must not be able to mean something there. The template's own
+/// text is the operator's and stays as it is, and so does a value that says `| safe`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Escape {
+    /// Plain text, or JSON whose values say `| tojson`.
+    Nothing,
+    /// HTML.
+    Html,
+    /// A message of Slack, in which `<!channel>` calls everybody. It asks for three characters to be replaced.
+    Slack,
+}
+
 /// A template or filter that can't be read or evaluated. Sending the event again doesn't help.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{0}")]
@@ -31,9 +43,33 @@ pub struct TemplateError(String);
 fn environment(undefined: UndefinedBehavior) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(undefined);
-    // Nothing here is HTML. A template for JSON says `| tojson`.
-    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment
+}
+
+/// The characters that Slack reads, as it wants them (<https://docs.slack.dev/messaging/formatting-message-text>,
+/// «Escaping text», read 2026-11-21).
+pub(crate) fn escape_for_slack(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+fn write_for_slack(
+    out: &mut Output<'_>,
+    _state: &mut minijinja::State<'_, '_>,
+    value: &minijinja::Value,
+) -> Result<(), minijinja::Error> {
+    let text = value.to_string();
+    let text = if value.is_safe() { text } else { escape_for_slack(&text) };
+    Ok(out.write_str(&text)?)
 }
 
 fn error(e: &minijinja::Error) -> TemplateError {
@@ -59,7 +95,25 @@ impl Template {
     /// # Errors
     /// [`TemplateError`] when a field is missing or an operation makes no sense.
     pub fn render(&self, context: &Value) -> Result<String, TemplateError> {
-        environment(UndefinedBehavior::SemiStrict).render_str(&self.0, Serde(context)).map_err(|e| error(&e))
+        self.render_for(Escape::Nothing, context)
+    }
+
+    /// Fills it in for a text in which some characters mean something.
+    ///
+    /// # Errors
+    /// As [`Self::render`].
+    pub fn render_for(&self, escape: Escape, context: &Value) -> Result<String, TemplateError> {
+        let mut environment = environment(UndefinedBehavior::SemiStrict);
+        match escape {
+            Escape::Nothing => {}
+            Escape::Html => environment.set_auto_escape_callback(|_| AutoEscape::Html),
+            Escape::Slack => {
+                // So that what `{% set %}` and macros have filled in is not escaped once more.
+                environment.set_auto_escape_callback(|_| AutoEscape::Html);
+                environment.set_formatter(write_for_slack);
+            }
+        }
+        environment.render_str(&self.0, Serde(context)).map_err(|e| error(&e))
     }
 
     /// The text that was written.
@@ -158,6 +212,30 @@ mod tests {
         assert_eq!(render("{{ event | tojson }}").unwrap(), r#"{"amount": 5, "name": "\u003ca\u003e"}"#);
         assert!(render("{{ event.nope }}").unwrap_err().contains("undefined"));
         assert!(render("{{ event.amount").unwrap_err().contains("syntax"));
+    }
+
+    #[test]
+    fn values_can_not_mean_anything_where_the_text_goes() {
+        let context = json!({"event": {"name": "<!channel> & \"<b>\"", "n": 5}});
+        let render = |escape: Escape, text: &str| {
+            Template::parse(text).unwrap().render_for(escape, &context).map_err(|e| e.to_string())
+        };
+        let text = "<!here> {{ event.name }} {{ event.n }}";
+        assert_eq!(render(Escape::Nothing, text).unwrap(), "<!here> <!channel> & \"<b>\" 5");
+        assert_eq!(
+            render(Escape::Slack, text).unwrap(),
+            "<!here> &lt;!channel&gt; &amp; \"&lt;b&gt;\" 5",
+            "the template's own text is the operator's"
+        );
+        assert_eq!(
+            render(Escape::Html, "<p>{{ event.name }}</p>").unwrap(),
+            "<p>&lt;!channel&gt; &amp; &quot;&lt;b&gt;&quot;</p>"
+        );
+        for escape in [Escape::Html, Escape::Slack] {
+            assert_eq!(render(escape, "{{ event.name | safe }}").unwrap(), "<!channel> & \"<b>\"");
+            assert_eq!(render(escape, "{% set x %}{{ '<' }}{% endset %}{{ x }}").unwrap(), "&lt;");
+            assert!(render(escape, "{{ event.nope }}").unwrap_err().contains("undefined"));
+        }
     }
 
     #[test]

@@ -13,20 +13,23 @@ use toml::{Spanned, de::DeValue};
 
 use crate::{
     body::View,
-    effect::{Effect, Text},
+    effect::{Effect, HttpEffect, Text},
     event::Event,
     ids::Name,
     template::TemplateError,
 };
 
 mod count;
+mod discord;
 mod http;
 mod record;
 mod run;
 mod slack;
+mod teams;
 
 /// Every kind of action, by name.
-pub const KINDS: &[Kind] = &[count::KIND, http::KIND, record::KIND, run::KIND, slack::KIND];
+pub const KINDS: &[Kind] =
+    &[count::KIND, discord::KIND, http::KIND, record::KIND, run::KIND, slack::KIND, teams::KIND];
 
 /// A kind of action: what stands in `kind = "…"`.
 #[derive(Clone, Copy)]
@@ -169,6 +172,47 @@ impl TextOrSecret {
             Self::Secret { secret } => format!("the address in secret `{secret}`"),
         }
     }
+}
+
+/// Where an incoming webhook of a chat is: by default in the secret with the action's own name. Whoever knows such an
+/// address may post, so it is a secret as a rule.
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(transparent)]
+struct Webhook(Option<TextOrSecret>);
+
+impl Webhook {
+    fn to_text(&self, own: &Name) -> Text {
+        self.0.as_ref().map_or_else(|| Text::Secret(own.to_string()), TextOrSecret::to_text)
+    }
+
+    fn secret<'a>(&'a self, own: &'a Name) -> Option<&'a str> {
+        self.0.as_ref().map_or(Some(own.as_str()), TextOrSecret::secret)
+    }
+
+    fn describe(&self) -> String {
+        self.0.as_ref().map_or_else(|| "the address in the secret of its name".into(), TextOrSecret::describe)
+    }
+}
+
+/// How long a chat may take to answer, in milliseconds.
+const CHAT_TIMEOUT_MS: u64 = 10_000;
+
+/// A message for an incoming webhook.
+fn chat_message(url: Text, message: &Value) -> Effect {
+    Effect::Http(HttpEffect {
+        method: ::http::Method::POST,
+        url,
+        headers: vec![("content-type".into(), "application/json".into())],
+        body: message.to_string().into_bytes(),
+        sign: None,
+        timeout_ms: CHAT_TIMEOUT_MS,
+        success: Vec::new(),
+    })
+}
+
+/// What a message says where nothing was written down: source, type and id.
+fn headline(event: &Event) -> String {
+    format!("{}: {} ({})", event.source, event.event_type, event.id)
 }
 
 /// Longest detail kept of an attempt, in characters.

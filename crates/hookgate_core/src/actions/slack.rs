@@ -3,16 +3,19 @@
 //! Keys: `url`, which is a secret and so usually `{ secret = "NAME" }` (default: the secret with the action's own
 //! name); `text`, a template (default: source, type and id of the event).
 //! Effect: one [`Effect::Http`]. Source: <https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>.
+//!
+//! In a message, `<!channel>` calls everybody and `<https://…|text>` is a link under another name. A template may
+//! have such things in it; the values that are filled in can't: they are escaped as Slack asks for it, unless they
+//! say `| safe`.
 
-use http::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{About, Action, Kind, PlanError, TextOrSecret};
+use super::{About, Action, Kind, PlanError, Webhook, chat_message, headline};
 use crate::{
-    effect::{Effect, HttpEffect, Text},
+    effect::Effect,
     ids::Name,
-    template::Template,
+    template::{Escape, Template, escape_for_slack},
 };
 
 pub(super) const KIND: Kind = Kind::new::<Slack>("slack", "posts a message to a Slack channel");
@@ -20,52 +23,34 @@ pub(super) const KIND: Kind = Kind::new::<Slack>("slack", "posts a message to a 
 /// Slack cuts a text off after 40,000 characters; it asks for 4,000 at most.
 const TEXT_CHARS_MAX: usize = 4_000;
 
-const TIMEOUT_MS: u64 = 10_000;
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Slack {
-    url: Option<TextOrSecret>,
+    #[serde(default)]
+    url: Webhook,
     text: Option<Template>,
 }
 
 impl Action for Slack {
     fn plan(&self, about: &About<'_>) -> Result<Effect, PlanError> {
         let text = match &self.text {
-            Some(template) => template.render(about.context)?,
-            None => format!("{}: {} ({})", about.event.source, about.event.event_type, about.event.id),
+            Some(template) => template.render_for(Escape::Slack, about.context)?,
+            None => escape_for_slack(&headline(about.event)),
         };
         let text: String = text.chars().take(TEXT_CHARS_MAX).collect();
-        let url = match &self.url {
-            Some(url) => url.to_text(),
-            None => Text::Secret(about.action.to_string()),
-        };
-        Ok(Effect::Http(HttpEffect {
-            method: Method::POST,
-            url,
-            headers: vec![("content-type".into(), "application/json".into())],
-            body: json!({ "text": text }).to_string().into_bytes(),
-            sign: None,
-            timeout_ms: TIMEOUT_MS,
-            success: Vec::new(),
-        }))
+        Ok(chat_message(self.url.to_text(about.action), &json!({ "text": text })))
     }
 
     fn secrets<'a>(&'a self, own: &'a Name) -> Vec<&'a str> {
-        match &self.url {
-            Some(url) => url.secret().into_iter().collect(),
-            None => vec![own.as_str()],
-        }
+        self.url.secret(own).into_iter().collect()
     }
 
     fn address_secret<'a>(&'a self, own: &'a Name) -> Option<&'a str> {
-        self.secrets(own).into_iter().next()
+        self.url.secret(own)
     }
 
     fn describe(&self) -> String {
-        self.url
-            .as_ref()
-            .map_or_else(|| "the address in the secret of its name".into(), TextOrSecret::describe)
+        self.url.describe()
     }
 }
 
@@ -73,6 +58,11 @@ impl Action for Slack {
 mod tests {
     use super::super::tests::plan;
     use crate::effect::{Effect, Text};
+
+    fn body(action: &str, event: &str) -> String {
+        let Ok(Effect::Http(effect)) = plan(action, event) else { panic!("no http effect") };
+        String::from_utf8(effect.body).unwrap()
+    }
 
     #[test]
     fn posts_its_text_to_the_secret_of_its_own_name() {
@@ -88,5 +78,16 @@ mod tests {
     #[test]
     fn a_hole_in_the_text_is_an_error() {
         assert!(plan("kind = \"slack\"\ntext = \"{{ event.n }}\"", "{}").is_err());
+    }
+
+    #[test]
+    fn a_strangers_text_calls_nobody() {
+        let event = r#"{"id": "<!channel>", "type": "<https://evil.example|bank>", "who": "<!here> & co"}"#;
+        assert_eq!(
+            body("kind = \"slack\"\ntext = \"<!subteam^S1> {{ event.who }}\"", event),
+            r#"{"text":"<!subteam^S1> &lt;!here&gt; &amp; co"}"#
+        );
+        let plain = body("kind = \"slack\"", event);
+        assert!(!plain.contains('<') && plain.contains("&lt;!channel&gt;"), "{plain}");
     }
 }

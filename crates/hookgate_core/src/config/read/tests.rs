@@ -78,7 +78,7 @@ fn every_problem_has_its_line_and_a_way_out() {
     check("[source.a]\nprovider = \"github\"", 1, &["unknown key `source`", "did you mean `sources`?"]);
     check("public_url = \"hooks.example.com\"", 1, &["https://"]);
     check("[actions.a]\nkind = \"slak\"", 2, &["unknown kind `slak`", "did you mean `slack`?"]);
-    check("[actions.a]\ntext = \"x\"", 1, &["`kind` is missing", "count, http"]);
+    check("[actions.a]\ntext = \"x\"", 1, &["`kind` is missing", "count, discord"]);
     check("[actions.a]\nkind = \"slack\"\ntext = \"{{ x\"", 3, &["bad template"]);
     check("[actions.a]\nkind = \"slack\"\ntxt = \"x\"", 3, &["txt"]);
     let route = |rest: &str| {
