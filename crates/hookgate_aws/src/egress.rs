@@ -2,9 +2,12 @@
 //!
 //! A destination's address comes from configuration, but a name can point
 //! anywhere, now or later: so names are resolved here, every address is checked, and only checked addresses are
-//! handed on to be connected to. Nothing is looked up a second time.
+//! handed on to be connected to. Nothing is looked up a second time: a connection has the address that was checked for
+//! it, whatever the name says a moment later. Redirects are not followed, ports of other protocols are refused, and the
+//! body of an answer is never read, so there is nothing in it that could be too large.
 
 use std::{
+    fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
     sync::Arc,
     time::Duration,
@@ -43,7 +46,27 @@ pub enum EgressError {
         /// The host as written.
         host: String,
     },
+    /// Something else than HTTP is spoken there.
+    #[error(
+        "port {port} is one of another protocol; `{host}:{port}` among `allow_hosts` in hookgate.toml allows it by name"
+    )]
+    Port {
+        /// The host as written.
+        host: String,
+        /// The port.
+        port: u16,
+    },
 }
+
+/// Ports on which another protocol is spoken, some of which take an HTTP request for one of their own: a mail server
+/// reads its lines as commands. They are those that browsers refuse («Port blocking» of
+/// <https://fetch.spec.whatwg.org/#port-blocking>, read 2026-11-21).
+const PORTS_OF_OTHERS: &[u16] = &[
+    0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103,
+    104, 109, 110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514,
+    515, 526, 530, 531, 532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723,
+    2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+];
 
 /// A name of the guarded client's resolver that led to no public address. Its text is looked for in the error
 /// chain, as the HTTP client does not hand typed errors through.
@@ -55,6 +78,21 @@ impl Egress {
     /// # Errors
     /// When the TLS roots of the system can't be read.
     pub fn new(allowed: &[String]) -> Result<Self, reqwest::Error> {
+        Self::with_lookup(allowed, system_lookup)
+    }
+
+    /// The same, with a resolver of one's own, which is asked once for each connection and may block.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_lookup(
+        allowed: &[String],
+        lookup: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static,
+    ) -> Result<Self, reqwest::Error> {
+        Self::guarded_by(allowed, Guard { lookup: Arc::new(lookup), permits: is_public })
+    }
+
+    fn guarded_by(allowed: &[String], guard: Guard) -> Result<Self, reqwest::Error> {
         let builder = || {
             Client::builder()
                 .redirect(redirect::Policy::none())
@@ -65,7 +103,7 @@ impl Egress {
                 .user_agent(concat!("hookgate/", env!("CARGO_PKG_VERSION")))
         };
         Ok(Self {
-            guarded: builder().dns_resolver(PublicOnly).build()?,
+            guarded: builder().dns_resolver(guard).build()?,
             open: builder().build()?,
             allowed: allowed.iter().map(|host| host.to_ascii_lowercase()).collect(),
         })
@@ -81,8 +119,15 @@ impl Egress {
             return Err(EgressError::Address);
         }
         let host = url.host_str().ok_or(EgressError::Address)?.to_ascii_lowercase();
-        let with_port = format!("{host}:{}", url.port_or_known_default().unwrap_or_default());
-        if self.allowed.iter().any(|allowed| *allowed == host || *allowed == with_port) {
+        let port = url.port_or_known_default().unwrap_or_default();
+        let with_port = format!("{host}:{port}");
+        if self.allowed.contains(&with_port) {
+            return Ok((&self.open, url));
+        }
+        if PORTS_OF_OTHERS.contains(&port) {
+            return Err(EgressError::Port { host, port });
+        }
+        if self.allowed.contains(&host) {
             return Ok((&self.open, url));
         }
         // An address as the host never gets to the resolver.
@@ -106,28 +151,48 @@ pub fn was_refused(error: &reqwest::Error) -> bool {
     false
 }
 
-#[derive(Debug)]
-struct PublicOnly;
+/// Looks a name up; it may block.
+type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
-impl Resolve for PublicOnly {
+/// Resolves names for the guarded client.
+#[derive(Clone)]
+struct Guard {
+    lookup: Arc<Lookup>,
+    permits: fn(IpAddr) -> bool,
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").finish_non_exhaustive()
+    }
+}
+
+fn system_lookup(name: &str) -> io::Result<Vec<IpAddr>> {
+    Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect())
+}
+
+impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
         let name = name.as_str().to_owned();
+        let Self { lookup, permits } = self.clone();
         Box::pin(async move {
-            let found = tokio::task::spawn_blocking(move || (name.as_str(), 0).to_socket_addrs()).await??;
-            let public: Vec<SocketAddr> = found.filter(|address| is_public(address.ip())).collect();
-            if public.is_empty() {
+            let found = tokio::task::spawn_blocking(move || lookup(&name)).await??;
+            // Port 0 becomes that of the URL.
+            let checked: Vec<SocketAddr> =
+                found.into_iter().filter(|ip| permits(*ip)).map(|ip| SocketAddr::new(ip, 0)).collect();
+            if checked.is_empty() {
                 return Err(REFUSED.into());
             }
-            Ok(Box::new(public.into_iter()) as Addrs)
+            Ok(Box::new(checked.into_iter()) as Addrs)
         })
     }
 }
 
 /// Whether an address is on the public internet.
 ///
-/// Everything else is refused: loopback, private, link-local (the
-/// metadata service among it), carrier NAT, benchmarks, documentation, multicast, reserved, and IPv6 addresses
-/// that carry an IPv4 one.
+/// Everything else is refused: loopback, private, link-local (the metadata service among it), carrier NAT, benchmarks,
+/// documentation, multicast, reserved, and IPv6 addresses that carry an IPv4 one by 6to4 or Teredo. An address that is
+/// mapped or translated by NAT64 is what the IPv4 address in it is.
 ///
 /// Source: IANA's special-purpose address registries for IPv4 and IPv6, read 2026-11-21.
 pub fn is_public(address: IpAddr) -> bool {
@@ -162,7 +227,13 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     if let Some(v4) = address.to_ipv4_mapped() {
         return is_public_v4(v4);
     }
-    let [a, b, c, ..] = address.segments();
+    let [a, b, c, d, e, f, ..] = address.segments();
+    // The prefix of NAT64 (RFC 6052, section 2.1), which a subnet without IPv4 reaches the rest of the internet by. The
+    // local one, 64:ff9b:1::/48 (RFC 8215), stays refused: only its own network knows where it leads.
+    if [a, b, c, d, e, f] == [0x0064, 0xff9b, 0, 0, 0, 0] {
+        let [.., w, x, y, z] = address.octets();
+        return is_public_v4(Ipv4Addr::new(w, x, y, z));
+    }
     // Only 2000::/3 is handed out. Within it: protocol assignments and Teredo (2001::/23), documentation
     // (2001:db8::/32, 3fff::/20), 6to4 (2002::/16), and AS112.
     let global = a & 0xe000 == 0x2000;
@@ -175,6 +246,8 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[test]
@@ -189,6 +262,7 @@ mod tests {
             "192.0.1.1",
             "2606:4700::1111",
             "::ffff:8.8.8.8",
+            "64:ff9b::808:808",
         ] {
             assert!(is_public(address.parse().unwrap()), "{address}");
         }
@@ -198,7 +272,9 @@ mod tests {
             "100.64.0.1",
             "127.0.0.1",
             "127.1.2.3",
+            "100.127.255.255",
             "169.254.169.254",
+            "169.254.170.2",
             "172.16.0.1",
             "172.31.255.255",
             "192.0.0.1",
@@ -215,7 +291,17 @@ mod tests {
             "::1",
             "::ffff:127.0.0.1",
             "::ffff:169.254.169.254",
+            "::127.0.0.1",
+            "::ffff:100.64.0.1",
             "64:ff9b::7f00:1",
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b::6440:1",
+            "64:ff9b::1:808:808",
+            "64:ff9b:1::808:808",
+            "64:ff9b:1:fffe::808:808",
+            "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+            "3fff::1",
+            "5f00::1",
             "fc00::1",
             "fd00:ec2::254",
             "fe80::1",
@@ -252,9 +338,105 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_port_of_another_protocol_is_allowed_with_its_host_only() {
+        let egress = Egress::new(&["mail.example:25".into(), "inside.example".into()]).unwrap();
+        for (url, ok) in [
+            ("http://example.com/", true),
+            ("https://example.com/", true),
+            ("https://example.com:8443/", true),
+            ("http://example.com:1024/", true),
+            ("http://example.com:25/", false),
+            ("https://example.com:22/", false),
+            ("http://example.com:6667/", false),
+            ("http://example.com:0/", false),
+            ("http://mail.example:25/", true),
+            ("http://mail.example:587/", false),
+            ("http://inside.example:8080/", true),
+            ("http://inside.example:25/", false),
+        ] {
+            assert_eq!(egress.client(url).is_ok(), ok, "{url}");
+        }
+        let error = egress.client("http://example.com:25/").unwrap_err().to_string();
+        assert!(error.contains("`example.com:25`") && error.contains("allow_hosts"), "{error}");
+        assert!(PORTS_OF_OTHERS.is_sorted());
+    }
+
+    /// A resolver that gives other addresses each time that it is asked, and how often it was.
+    fn changing(
+        answers: &'static [&'static [&'static str]],
+    ) -> (Arc<AtomicUsize>, impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let lookup = {
+            let asked = asked.clone();
+            move |name: &str| {
+                assert_eq!(name, "moving.example");
+                let answer = answers[asked.fetch_add(1, Ordering::SeqCst)];
+                Ok(answer.iter().map(|address| address.parse().unwrap()).collect())
+            }
+        };
+        (asked, lookup)
+    }
+
+    #[tokio::test]
+    async fn only_checked_addresses_of_a_name_are_handed_on() {
+        let (asked, lookup) = changing(&[
+            &["192.0.0.8", "8.8.8.8", "127.0.0.1", "::1", "2606:4700::1111"],
+            &["127.0.0.1"],
+            &["169.254.169.254", "fd00:ec2::254"],
+            &[],
+        ]);
+        let guard = Guard { lookup: Arc::new(lookup), permits: is_public };
+        let resolve = async || {
+            let found = guard.resolve("moving.example".parse().unwrap()).await;
+            found.map(|addresses| addresses.map(|address| address.to_string()).collect::<Vec<_>>())
+        };
+        assert_eq!(resolve().await.unwrap(), ["8.8.8.8:0", "[2606:4700::1111]:0"]);
+        for _ in 0..3 {
+            assert_eq!(resolve().await.unwrap_err().to_string(), REFUSED);
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 4);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_moves_between_check_and_connection_is_connected_to_where_it_was_checked() {
+        // 127.0.0.1 stands for an address of the public internet here, and 127.0.0.2 for one inside.
+        let (asked, lookup) = changing(&[&["127.0.0.1"], &["127.0.0.2"]]);
+        let outside = |address: IpAddr| address == IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let guard = Guard { lookup: Arc::new(lookup), permits: outside };
+        let egress = Egress::guarded_by(&[], guard).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let url = format!("http://moving.example:{port}/");
+        let taken = Arc::new(AtomicUsize::new(0));
+        tokio::spawn({
+            let taken = taken.clone();
+            async move {
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    taken.fetch_add(1, Ordering::SeqCst);
+                    let mut request = [0; 1024];
+                    let read = tokio::io::AsyncReadExt::read(&mut stream, &mut request).await;
+                    assert!(read.is_ok_and(|bytes| bytes > 0));
+                    let answer = b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
+                    tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await.unwrap();
+                }
+            }
+        });
+        let send = async || {
+            let (client, url) = egress.client(&url).unwrap();
+            client.get(url).send().await
+        };
+        // Had it been looked up once more to connect, it would have been 127.0.0.2, where nobody listens.
+        assert_eq!(send().await.unwrap().status(), 204);
+        assert_eq!(asked.load(Ordering::SeqCst), 1, "one lookup for one connection");
+        let error = send().await.unwrap_err();
+        assert!(was_refused(&error), "{error:?}");
+        assert_eq!((asked.load(Ordering::SeqCst), taken.load(Ordering::SeqCst)), (2, 1));
+    }
+
+    #[tokio::test]
     async fn a_name_of_a_private_address_is_not_connected_to() {
         let egress = Egress::new(&[]).unwrap();
-        let (client, url) = egress.client("http://localhost:1/").unwrap();
+        let (client, url) = egress.client("http://localhost:8080/").unwrap();
         let error = client.get(url).send().await.unwrap_err();
         assert!(was_refused(&error), "{error:?}");
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     future::{Ready, pending},
+    net::IpAddr,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -25,8 +26,8 @@ use http::Method;
 use serde_json::json;
 
 use crate::harness::{
-    Answer, Got, IMPATIENT, MARKER, RETENTION_DAYS, SLACK, START, Server, TABLE, World, clients, config,
-    name, order, request,
+    Answer, Endless, Got, IMPATIENT, MARKER, RETENTION_DAYS, SLACK, START, Server, TABLE, World, clients,
+    config, name, order, request,
 };
 
 /// A path that is a secret, as those of Slack's webhooks are.
@@ -395,6 +396,28 @@ async fn a_connection_that_breaks_is_a_failure() {
 }
 
 #[tokio::test]
+async fn an_answer_without_end_is_not_read() {
+    let server = Endless::start().await;
+    let mut performer = performer(&[]);
+    performer.egress = Egress::new(std::slice::from_ref(&server.place)).unwrap();
+    let began = Instant::now();
+    let performed = send(&performer, post(&format!("http://{}{PATH}", server.place))).await;
+    assert_eq!(performed, Performed::Done { detail: "127.0.0.1 answered 200".into() });
+    assert!(began.elapsed() < SLACK, "{:?}", began.elapsed());
+    drop(performer);
+    // What the operating system takes without anybody reading it.
+    let sent = server.ended().await;
+    assert!(sent < 32 * 1024 * 1024, "{sent}");
+}
+
+#[tokio::test]
+async fn a_port_of_another_protocol_is_not_connected_to() {
+    let performed = send(&performer(&[]), post("http://hooks.example.com:25/inbox")).await;
+    assert!(is_impossible(&performed), "{performed:?}");
+    assert!(detail(&performed).contains("`hooks.example.com:25` among `allow_hosts`"), "{performed:?}");
+}
+
+#[tokio::test]
 async fn what_is_inside_is_not_connected_to() {
     let server = Server::start(Answer::status(200)).await;
     let port = server.place.rsplit(':').next().unwrap().to_owned();
@@ -409,6 +432,21 @@ async fn what_is_inside_is_not_connected_to() {
     for url in ["ftp://127.0.0.1/inbox", "file:///inbox", "inbox", ""] {
         let performed = send(&performer, post(url)).await;
         assert!(is_impossible(&performed), "{url}: {performed:?}");
+    }
+    server.assert_untouched().await;
+}
+
+#[tokio::test]
+async fn a_name_that_leads_inside_is_not_connected_to() {
+    let server = Server::start(Answer::status(200)).await;
+    let port = server.place.rsplit(':').next().unwrap().to_owned();
+    let mut performer = performer(&[]);
+    for inside in ["127.0.0.1", "169.254.169.254", "::1", "64:ff9b::7f00:1"] {
+        let address: IpAddr = inside.parse().unwrap();
+        performer.egress = Egress::with_lookup(&[], move |_| Ok(vec![address])).unwrap();
+        let performed = send(&performer, post(&format!("http://hooks.example.com:{port}{PATH}"))).await;
+        assert!(is_impossible(&performed), "{inside}: {performed:?}");
+        assert!(detail(&performed).contains("no public address"), "{inside}: {performed:?}");
     }
     server.assert_untouched().await;
 }

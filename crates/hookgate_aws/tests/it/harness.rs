@@ -372,6 +372,38 @@ impl Server {
     }
 }
 
+/// A server on loopback that begins to answer one request, and never ends.
+pub(crate) struct Endless {
+    /// Such as `127.0.0.1:34567`.
+    pub(crate) place: String,
+    task: tokio::task::JoinHandle<usize>,
+}
+
+impl Endless {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let place = listener.local_addr().unwrap().to_string();
+        let task = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            read(&mut stream).await.unwrap();
+            let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+            stream.write_all(head).await.unwrap();
+            let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x1_0000));
+            let mut sent = 0;
+            while stream.write_all(chunk.as_bytes()).await.is_ok() {
+                sent += chunk.len();
+            }
+            sent
+        });
+        Self { place, task }
+    }
+
+    /// How much it could send until the other side hung up.
+    pub(crate) async fn ended(self) -> usize {
+        tokio::time::timeout(Duration::from_secs(60), self.task).await.expect("nobody hangs up").unwrap()
+    }
+}
+
 async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
     let Some(got) = read(&mut stream).await else { return };
     shared.got.lock().unwrap().push(got);
