@@ -22,6 +22,7 @@ use hookgate::local::{QUEUE, TABLE};
 use hookgate_aws::{
     EMBEDDED_CONFIG,
     ambient::Ambient,
+    aws_call::AwsCaller,
     clients::{Clients, Patience},
     effects::Performer,
     egress::Egress,
@@ -30,7 +31,7 @@ use hookgate_aws::{
     secrets::SecretStore,
     store::{Entry, Store},
 };
-use hookgate_core::{config::Config, event::Event, secret::Secrets};
+use hookgate_core::{aws::AwsService, config::Config, event::Event, secret::Secrets};
 use hookgate_embedded::{Clock, Engines, Message, Options};
 use ingest::Ingest;
 use serde_json::{Map, Value, json};
@@ -99,14 +100,16 @@ impl Backend {
         }
     }
 
-    pub(crate) fn worker(&self, config: Config, secrets: &Value) -> Worker {
+    pub(crate) fn worker(&self, config: Config, secrets: &Value, destination: &Destination) -> Worker {
         let clients = self.clients(Patience::WORKER);
         let store = Store::new(clients.dynamodb, TABLE);
+        let egress = Egress::new(&config.allow_hosts).unwrap();
         Worker {
             queue: Queue::new(clients.sqs, &self.queue_url),
             secrets: Arc::new(SecretStore::fixed(Secrets::from_json(&secrets.to_string()).unwrap())),
             performer: Performer {
-                egress: Egress::new(&config.allow_hosts).unwrap(),
+                aws: AwsCaller::local(egress.unguarded(), |service| destination.aws(service)),
+                egress,
                 store: store.clone(),
                 functions: worker::run::functions(),
             },
@@ -160,12 +163,15 @@ pub(crate) fn sample_secrets(destination: Option<&Destination>) -> Value {
     Value::Object(secrets)
 }
 
-/// Takes everything that actions post, and answers with one status.
+/// Takes everything that actions post, and answers with one status, and with what AWS services say that took a call.
 pub(crate) struct Destination {
     /// `127.0.0.1:PORT`, for `allow_hosts`.
     pub(crate) authority: String,
     received: Received,
 }
+
+/// What SES and EventBridge answer, in one.
+const AWS_ANSWER: &str = r#"{"MessageId":"m-1","FailedEntryCount":0,"Entries":[{"EventId":"e-1"}]}"#;
 
 type Received = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 
@@ -180,11 +186,16 @@ impl Destination {
         let take = async move |State(received): State<Received>, uri: Uri, body: axum::body::Bytes| {
             let name = uri.path().rsplit('/').next().unwrap_or_default().to_owned();
             received.lock().unwrap().push((name, body.to_vec()));
-            status
+            (status, AWS_ANSWER)
         };
         let router = Router::new().fallback(take).with_state(received.clone());
         tokio::spawn(axum::serve(listener, router).into_future());
         Self { authority, received }
+    }
+
+    /// The endpoint of an AWS service.
+    pub(crate) fn aws(&self, service: AwsService) -> String {
+        format!("http://{}/aws/{}", self.authority, service.endpoint_id())
     }
 
     pub(crate) fn url(&self, name: &str) -> String {

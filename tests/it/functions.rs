@@ -54,6 +54,8 @@ impl Setting {
         let mut variables = variables(&backend, &file);
         variables.push((env::ALLOW_HOSTS, destination.authority.clone()));
         variables.push((env::METRICS_NAMESPACE, NAMESPACE.to_owned()));
+        // Those of the table and the queue have variables of their own.
+        variables.push(("AWS_ENDPOINT_URL", format!("http://{}/aws", destination.authority)));
         Self { backend, destination, variables, secrets, folder }
     }
 

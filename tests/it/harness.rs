@@ -31,6 +31,7 @@ use hookgate::{
 };
 use hookgate_aws::{
     ambient::Ambient,
+    aws_call::AwsCaller,
     clients::{Clients, Patience},
     effects::{Functions, Performer},
     egress::Egress,
@@ -501,11 +502,15 @@ impl Bench {
             full: Mutex::default(),
             ambient: ambient.clone(),
         };
+        let egress = Egress::new(&config.allow_hosts).unwrap();
         let worker = Worker {
             queue,
             secrets,
             performer: Performer {
-                egress: Egress::new(&config.allow_hosts).unwrap(),
+                aws: AwsCaller::local(egress.unguarded(), |service| {
+                    format!("http://{}/{}", destination.place, service.endpoint_id())
+                }),
+                egress,
                 store: store.clone(),
                 functions,
             },

@@ -16,6 +16,7 @@ mod fault_ingest;
 mod fault_restart;
 mod fault_worker;
 mod flow_accept;
+mod flow_actions;
 mod flow_bodies;
 mod flow_catalogue;
 mod flow_destinations;

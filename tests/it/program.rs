@@ -32,7 +32,7 @@ use tokio::{
 use crate::{
     backend::{PATIENCE, eventually},
     runtime_api::{Output, binary},
-    samples::samples,
+    samples::{derived, samples},
 };
 
 /// A folder with nothing in it but what the program puts there.
@@ -596,7 +596,47 @@ async fn providers_and_env_say_what_there_is() {
     let lookup = |name: &str| variables.get(name).map(|value| (*value).to_owned());
     let ingest = ingest::Ingest::from_env(lookup).unwrap();
     ingest.store.touch().await.unwrap();
-    assert!(worker::Worker::from_env(lookup).is_ok());
+    // What such a worker publishes and mails is seen here as well.
+    let worker = worker::Worker::from_env(lookup).unwrap();
+    for sample in samples() {
+        if sample.source == "orders" || sample.name == "payment.failed" {
+            let answer = worker.invoke(&derived(&sample, "worker").unwrap()).await.unwrap();
+            assert_eq!(answer, json!({"batchItemFailures": []}));
+        }
+    }
+    let inbox = place.run(&["inbox", "eventbridge", "--json"]).await.lines();
+    let orders = samples().iter().filter(|sample| sample.source == "orders").count();
+    assert_eq!(inbox.len(), orders, "{inbox:?}");
+    assert_eq!(place.run(&["inbox", "email", "--json"]).await.lines().len(), 1);
+    drop(dev);
+}
+
+#[tokio::test]
+async fn mail_and_published_events_are_in_the_inbox_and_stay_there() {
+    let place = Place::new();
+    let dev = place.dev(&[]).await;
+    place.run(&["send", "payments", "payment.failed"]).await.ok();
+    place.run(&["send", "orders", "order.shipped"]).await.ok();
+    place.all_done(2).await;
+    let mail = place.run(&["inbox", "email"]).await.ok();
+    assert!(
+        mail.contains("to finance@example.com: Payment pay_5002 failed | payments: payment.failed"),
+        "{mail}"
+    );
+    let published = place.run(&["inbox", "eventbridge", "--json"]).await.lines().remove(0);
+    let body: Value = serde_json::from_str(published["body"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        (&body["bus"], &body["source"], &body["detail-type"], &body["detail"]["order"]["status"]),
+        (&json!("default"), &json!("hookgate.orders"), &json!("order.shipped"), &json!("shipped"))
+    );
+    assert_eq!(dev.interrupt().await.0, Some(0));
+    // Without a gateway, and by the next one.
+    assert_eq!(place.run(&["inbox", "email"]).await.ok(), mail);
+    let file = fs::read_to_string(place.path(".hookgate/inbox.jsonl")).unwrap();
+    assert!(file.contains("pay_5002") && file.contains("hookgate.orders"), "{file}");
+    let dev = place.dev(&[]).await;
+    let listed = client().get(format!("{}/inbox", dev.url)).send().await.unwrap().text().await.unwrap();
+    assert_eq!(listed, file);
     drop(dev);
 }
 

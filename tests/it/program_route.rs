@@ -38,6 +38,10 @@ source = "shop"
 filter = "event.gift"
 actions = ["note"]
 [[routes]]
+source = "shop"
+type = "mailed"
+actions = ["mail", "queue"]
+[[routes]]
 source = "other*"
 actions = ["note"]
 [sources.other]
@@ -62,6 +66,15 @@ fields = { total = "json:/total" }
 [actions.tell]
 kind = "slack"
 text = "{{ event.who }} bought for {{ event.total }}"
+[actions.mail]
+kind = "email"
+from = "shop@example.com"
+to = "{{ event.mail }}"
+subject = "{{ id }}"
+text = "{{ type }}"
+[actions.queue]
+kind = "publish"
+to = "arn:aws:sqs:eu-west-1:123456789012:orders"
 [actions.note]
 kind = "run"
 function = "not-there"
@@ -98,7 +111,7 @@ async fn program_route_shows_routes_and_effects() {
     assert_eq!((&shown["signature"], &shown["outcome"]), (&json!("not checked"), &json!("done")));
     let routes = shown["routes"].as_array().unwrap();
     let why: Vec<&str> = routes.iter().map(|route| route["why"].as_str().unwrap()).collect();
-    assert_eq!(why, ["matches", "type", "filter", "source"]);
+    assert_eq!(why, ["matches", "type", "filter", "type", "source"]);
     assert_eq!(
         (&routes[0]["filter_value"], &routes[2]["filter_value"]),
         (&json!("true"), &json!("undefined"))
@@ -155,6 +168,48 @@ async fn program_route_shows_routes_and_effects() {
     // Nothing was opened, made or kept for that.
     assert!(!place.path(".hookgate").exists());
     assert!(!text.contains("of-a-sender") && !shown.to_string().contains("of-a-sender"));
+}
+
+#[tokio::test]
+async fn program_route_shows_calls_of_aws_and_makes_none() {
+    let mut body = order();
+    body["mail"] = json!("zoe@example.com");
+    let place = place(&request(&body));
+    let mailed = ["route", "--file", "request.json", "--type", "mailed"];
+    let text = place.run(&mailed).await.ok();
+    let shown = place.run(&[&mailed[..], &["--json"]].concat()).await.lines().remove(0);
+    let [mail, queue] = shown["actions"].as_array().unwrap().as_slice() else { panic!("{shown}") };
+    assert_eq!(
+        (&mail["kind"], &mail["effect"], &queue["kind"], &queue["effect"]),
+        (&json!("email"), &json!("aws"), &json!("publish"), &json!("aws"))
+    );
+    let sent: Value = serde_json::from_str(mail["plan"]["body"].as_str().unwrap()).unwrap();
+    assert_eq!(sent["Destination"]["ToAddresses"], json!(["zoe@example.com"]));
+    let mut plan = queue["plan"].clone();
+    let sent: Value = serde_json::from_str(plan["body"].take().as_str().unwrap()).unwrap();
+    assert_eq!(sent["MessageBody"], body.to_string());
+    assert_eq!(plan["body_bytes"], sent.to_string().len());
+    plan["body_bytes"].take();
+    assert_eq!(
+        plan,
+        json!({
+            "service": "SQS", "target": "https://sqs.eu-west-1.amazonaws.com/123456789012/orders",
+            "region": "eu-west-1", "needs": "sqs:SendMessage", "path": "/", "timeout_ms": 10_000,
+            "headers": {"content-type": "application/x-amz-json-1.0", "x-amz-target": "AmazonSQS.SendMessage"},
+            "body": null, "body_bytes": null, "body_encoding": "text",
+        })
+    );
+    assert_eq!(mail["plan"]["region"], "the worker's own");
+    for part in ["SES", "ses:SendEmail", "the identity of shop@example.com", "zoe@example.com", "SQS"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!place.path(".hookgate").exists());
+
+    // What can't be mailed is told.
+    body["mail"] = json!("nobody");
+    fs::write(place.path("request.json"), request(&body).to_string()).unwrap();
+    let ended = place.run(&mailed).await;
+    assert!(ended.code == 1 && ended.stdout.contains("makes no address"), "{}", ended.stdout);
 }
 
 #[tokio::test]

@@ -779,7 +779,7 @@ async fn the_worker_works_off_every_batch_and_every_action_is_run() {
     let destination = Destination::start(StatusCode::OK).await;
     let mut config = config();
     config.allow_hosts.push(destination.authority.clone());
-    let worker = backend.worker(config, &sample_secrets(Some(&destination)));
+    let worker = backend.worker(config, &sample_secrets(Some(&destination)), &destination);
     let mut run = BTreeSet::new();
     let mut to_crm = Vec::new();
     for sample in samples() {

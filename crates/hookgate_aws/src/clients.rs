@@ -61,6 +61,38 @@ pub struct ClientsError {
     name: &'static str,
 }
 
+/// Who calls, and from where.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    /// The region of what is called, unless that says otherwise.
+    pub(crate) region: String,
+    /// What requests are signed with.
+    pub(crate) credentials: Credentials,
+}
+
+impl Identity {
+    /// Reads the standard `AWS_…` variables.
+    pub(crate) fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ClientsError> {
+        let optional = |name: &str| lookup(name).filter(|value| !value.is_empty());
+        let required = |name: &'static str| optional(name).ok_or(ClientsError { name });
+        let credentials = Credentials::new(
+            required("AWS_ACCESS_KEY_ID")?,
+            required("AWS_SECRET_ACCESS_KEY")?,
+            optional("AWS_SESSION_TOKEN"),
+            None,
+            "environment",
+        );
+        let region = optional("AWS_REGION").or_else(|| optional("AWS_DEFAULT_REGION"));
+        Ok(Self { region: region.ok_or(ClientsError { name: "AWS_REGION" })?, credentials })
+    }
+
+    /// That of the local stack, which means nothing.
+    pub(crate) fn local() -> Self {
+        let credentials = Credentials::new(LOCAL_CREDENTIALS.0, LOCAL_CREDENTIALS.1, None, None, "local");
+        Self { region: LOCAL_REGION.to_owned(), credentials }
+    }
+}
+
 impl Clients {
     /// Makes clients from the standard `AWS_…` variables, read through `lookup`.
     ///
@@ -74,16 +106,7 @@ impl Clients {
         patience: Patience,
     ) -> Result<Self, ClientsError> {
         let optional = |name: &str| lookup(name).filter(|value| !value.is_empty());
-        let required = |name: &'static str| optional(name).ok_or(ClientsError { name });
-        let region = optional("AWS_REGION").or_else(|| optional("AWS_DEFAULT_REGION"));
-        let credentials = Credentials::new(
-            required("AWS_ACCESS_KEY_ID")?,
-            required("AWS_SECRET_ACCESS_KEY")?,
-            optional("AWS_SESSION_TOKEN"),
-            None,
-            "environment",
-        );
-        let shared = shared(region.ok_or(ClientsError { name: "AWS_REGION" })?, credentials, patience);
+        let shared = shared(Identity::from_env(&lookup)?, patience);
         let endpoint = |service: &str| {
             optional(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| optional("AWS_ENDPOINT_URL"))
         };
@@ -92,7 +115,7 @@ impl Clients {
 
     /// Clients of the local stack's two endpoints, with credentials that mean nothing.
     pub fn local(dynamodb: impl Into<String>, sqs: impl Into<String>, patience: Patience) -> Self {
-        let shared = shared(LOCAL_REGION.to_owned(), local_credentials(), patience);
+        let shared = shared(Identity::local(), patience);
         let sqs = sqs.into();
         Self::new(&shared, Some(dynamodb.into()), Some(sqs.clone()), Some(sqs))
     }
@@ -139,16 +162,12 @@ pub const LOCAL_REGION: &str = "us-east-1";
 /// Access key and secret key of the local stack: any will do, and these can't be mistaken for real ones.
 pub const LOCAL_CREDENTIALS: (&str, &str) = ("hookgate-local", "hookgate-local");
 
-fn local_credentials() -> Credentials {
-    Credentials::new(LOCAL_CREDENTIALS.0, LOCAL_CREDENTIALS.1, None, None, "local")
-}
-
-fn shared(region: String, credentials: Credentials, patience: Patience) -> SdkConfig {
+fn shared(identity: Identity, patience: Patience) -> SdkConfig {
     SdkConfig::builder()
         // Pinned, so that an upgrade of the SDK does not change retries and time limits unseen.
         .behavior_version(BehaviorVersion::v2026_01_12())
-        .region(Region::new(region))
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .region(Region::new(identity.region))
+        .credentials_provider(SharedCredentialsProvider::new(identity.credentials))
         .retry_config(retries(patience))
         .timeout_config(limits(patience))
         .build()

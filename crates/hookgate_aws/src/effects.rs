@@ -19,6 +19,7 @@ use reqwest::{
 use tokio::task::JoinHandle;
 
 use crate::{
+    aws_call::AwsCaller,
     egress::{Egress, was_refused},
     store::{Store, StoreError},
 };
@@ -58,15 +59,15 @@ impl Performed {
         }
     }
 
-    fn done(detail: impl Into<String>) -> Self {
+    pub(crate) fn done(detail: impl Into<String>) -> Self {
         Self::Done { detail: detail.into() }
     }
 
-    fn failed(detail: impl Into<String>) -> Self {
+    pub(crate) fn failed(detail: impl Into<String>) -> Self {
         Self::Failed { detail: detail.into(), retry_after_ms: None }
     }
 
-    fn impossible(detail: impl Into<String>) -> Self {
+    pub(crate) fn impossible(detail: impl Into<String>) -> Self {
         Self::Impossible { detail: detail.into() }
     }
 }
@@ -118,6 +119,8 @@ impl fmt::Debug for Functions {
 pub struct Performer {
     /// For what is sent to destinations.
     pub egress: Egress,
+    /// For AWS services.
+    pub aws: AwsCaller,
     /// For what is kept in the table.
     pub store: Store,
     /// For what is the user's own.
@@ -146,6 +149,7 @@ impl Performer {
     ) -> Performed {
         let performed = match effect {
             Effect::Http(effect) => self.http(effect, cause, secrets, now).await,
+            Effect::Aws(effect) => self.aws.call(&effect, now).await,
             Effect::Record(effect) => match self.store.record(cause.event, &effect, now).await {
                 Ok(true) => Performed::done(format!("recorded {}/{}", effect.collection, effect.key)),
                 Ok(false) => {

@@ -109,6 +109,11 @@ impl Egress {
         })
     }
 
+    /// The client without the guard, for hosts that no configuration of a destination names. It follows no redirects.
+    pub fn unguarded(&self) -> Client {
+        self.open.clone()
+    }
+
     /// The client for one address, with the address parsed.
     ///
     /// # Errors

@@ -24,6 +24,9 @@ pub const ALLOW_HOSTS: &str = "HOOKGATE_ALLOW_HOSTS";
 pub const METRICS_NAMESPACE: &str = "HOOKGATE_METRICS_NAMESPACE";
 /// The namespace without [`METRICS_NAMESPACE`].
 pub const METRICS_NAMESPACE_DEFAULT: &str = "hookgate";
+/// Endpoint of the queues that `publish` actions send to, where it is not that of the queue of [`QUEUE_URL`]. Optional;
+/// the local stack's `hookgate env` names its inbox here.
+pub const PUBLISH_QUEUES: &str = "HOOKGATE_PUBLISH_QUEUES_ENDPOINT";
 
 const FILE_PREFIX: &str = "file://";
 

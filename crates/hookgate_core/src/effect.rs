@@ -3,13 +3,15 @@
 use http::Method;
 use serde_json::{Map, Value};
 
-use crate::{sign::Outgoing, time::EpochMillis};
+use crate::{aws::AwsEffect, sign::Outgoing, time::EpochMillis};
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Post something to a destination.
     Http(HttpEffect),
+    /// Call an AWS service.
+    Aws(AwsEffect),
     /// Upsert a projection.
     Record(RecordEffect),
     /// Count an event.

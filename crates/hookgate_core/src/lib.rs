@@ -7,10 +7,12 @@
 //! - [`gate`]: what ingest decides; [`quarantine`]: what it refused; [`event`], [`codec`]: what is stored and queued
 //! - [`config`]: `hookgate.toml`; [`routing`], [`actions`], [`effect`], [`template`]: what an event leads to
 //! - [`destination`]: when an action has to wait for the place that it reaches
+//! - [`aws`]: requests to AWS services as data
 //! - [`lifecycle`]: what follows when a write or an action fails; [`outcome`]: what a sender sees
 //! - [`ids`]: values that are checked once
 
 pub mod actions;
+pub mod aws;
 pub mod codec;
 pub mod config;
 pub mod destination;

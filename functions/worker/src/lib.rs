@@ -10,6 +10,7 @@ use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMe
 use futures::{FutureExt, future::join_all};
 use hookgate_aws::{
     ambient::Ambient,
+    aws_call::AwsCaller,
     clients::{Clients, Patience},
     effects::{Cause, Functions, Performed, Performer},
     egress::Egress,
@@ -103,7 +104,12 @@ impl Worker {
         Ok(Self {
             queue: Queue::new(clients.sqs, settings.queue_url),
             secrets: Arc::new(SecretStore::new(&settings.secrets, &clients.secrets_manager)),
-            performer: Performer { egress, store: store.clone(), functions: run::functions() },
+            performer: Performer {
+                aws: AwsCaller::from_env(&lookup, egress.unguarded())?,
+                egress,
+                store: store.clone(),
+                functions: run::functions(),
+            },
             store,
             config: Arc::new(settings.config),
             destinations: Destinations::default(),

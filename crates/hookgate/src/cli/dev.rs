@@ -75,7 +75,7 @@ impl Dev {
             0 => format!("  secrets    {data}/secrets.json"),
             made => format!("  secrets    {data}/secrets.json ({made} made just now)"),
         });
-        show::line(&format!("  inbox      {}/inbox has what actions send to local destinations", stack.url));
+        show::line(&format!("  inbox      {}/inbox has what actions send, mail and publish", stack.url));
         for source in unverified {
             show::line(&format!("  WARNING    {source} is not verified: anybody may send to it"));
         }

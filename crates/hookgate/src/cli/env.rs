@@ -8,9 +8,10 @@ use hookgate_aws::{
     clients::{LOCAL_CREDENTIALS, LOCAL_REGION},
     env,
 };
+use hookgate_core::aws::AwsService;
 
 use super::DataArgs;
-use crate::{local::TABLE, show};
+use crate::{dev, local::TABLE, show};
 
 #[derive(Debug, Args)]
 pub(super) struct Env {
@@ -27,7 +28,17 @@ impl Env {
         let secrets = folder.secrets();
         let secrets = secrets.canonicalize().with_context(|| format!("finding {}", secrets.display()))?;
         let inbox = endpoints.gateway.trim_start_matches("http://").to_owned();
-        let variables = [
+        let aws = |service| dev::aws_endpoint(&endpoints.gateway, service);
+        let mut variables: Vec<(String, String)> = Vec::new();
+        for service in AwsService::ALL {
+            // The functions' own queue is at the variable of SQS; what actions publish to has one of its own.
+            let name = match service {
+                AwsService::Sqs => env::PUBLISH_QUEUES.to_owned(),
+                other => format!("AWS_ENDPOINT_URL_{}", other.endpoint_id()),
+            };
+            variables.push((name, aws(service)));
+        }
+        let fixed = [
             ("AWS_ACCESS_KEY_ID", LOCAL_CREDENTIALS.0.to_owned()),
             ("AWS_SECRET_ACCESS_KEY", LOCAL_CREDENTIALS.1.to_owned()),
             ("AWS_REGION", LOCAL_REGION.to_owned()),
@@ -39,6 +50,7 @@ impl Env {
             (env::PUBLIC_URL, endpoints.gateway),
             (env::ALLOW_HOSTS, inbox),
         ];
+        variables.extend(fixed.map(|(name, value)| (name.to_owned(), value)));
         for (name, value) in variables {
             show::line(&format!("export {name}='{}'", value.replace('\'', r"'\''")));
         }

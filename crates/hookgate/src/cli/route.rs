@@ -226,10 +226,7 @@ fn describe(effect: &Effect, event: &Event) -> (&'static str, Vec<(&'static str,
         Effect::Http(HttpEffect { method, url, headers, body, sign, timeout_ms, success }) => {
             let headers: Map<String, Value> =
                 headers.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
-            let (text, encoding) = match std::str::from_utf8(body) {
-                Ok(text) => (text.to_owned(), "text"),
-                Err(_) => (BASE64.encode(body), "base64"),
-            };
+            let (text, encoding) = text_of(body);
             let url = match url {
                 Text::Plain(url) => url.clone(),
                 Text::Secret(name) => format!("the address in secret `{name}`"),
@@ -253,6 +250,24 @@ fn describe(effect: &Effect, event: &Event) -> (&'static str, Vec<(&'static str,
             ];
             ("http", values)
         }
+        Effect::Aws(call) => {
+            let headers: Map<String, Value> =
+                call.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into())).collect();
+            let (text, encoding) = text_of(&call.body);
+            let values = vec![
+                ("service", json!(call.service.title())),
+                ("target", json!(call.target)),
+                ("region", json!(call.region.as_deref().unwrap_or("the worker's own"))),
+                ("needs", json!(call.service.permission())),
+                ("path", json!(call.path)),
+                ("timeout_ms", json!(call.timeout_ms)),
+                ("headers", Value::Object(headers)),
+                ("body_bytes", json!(call.body.len())),
+                ("body_encoding", json!(encoding)),
+                ("body", json!(text)),
+            ];
+            ("aws", values)
+        }
         Effect::Record(record) => {
             let values = vec![
                 ("collection", json!(record.collection)),
@@ -275,6 +290,14 @@ fn describe(effect: &Effect, event: &Event) -> (&'static str, Vec<(&'static str,
             let registered = worker::run::functions().names().contains(&function.as_str());
             ("run", vec![("function", json!(function)), ("registered", json!(registered))])
         }
+    }
+}
+
+/// Bytes as something that can be printed, and what that is.
+fn text_of(bytes: &[u8]) -> (String, &'static str) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (text.to_owned(), "text"),
+        Err(_) => (BASE64.encode(bytes), "base64"),
     }
 }
 

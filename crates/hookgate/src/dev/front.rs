@@ -17,7 +17,10 @@ use ingest::Ingest;
 use serde_json::{Map, Value, json};
 use tokio::{net::TcpListener, sync::watch};
 
-use super::inbox::{Inbox, Received};
+use super::{
+    aws,
+    inbox::{Inbox, Received},
+};
 
 #[derive(Clone)]
 struct Front {
@@ -42,6 +45,7 @@ pub(super) async fn serve(
         )
         .route("/inbox", get(list))
         .route("/inbox/{name}", any(receive))
+        .nest_service(aws::PATH, aws::router(inbox.clone(), ingest.ambient.clone()))
         .fallback(webhook)
         .with_state(Front { ingest, inbox, clock });
     let stop = async move {

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use anyhow::Context;
 use hookgate_aws::{
     ambient::Ambient,
+    aws_call::AwsCaller,
     clients::{Clients, Patience},
     effects::Performer,
     egress::Egress,
@@ -24,11 +25,13 @@ use worker::Worker;
 
 use crate::local::{DEAD_LETTERS, Endpoints, Folder, QUEUE, TABLE};
 
+mod aws;
 mod front;
 mod inbox;
 mod secrets;
 mod triggers;
 
+pub use aws::{endpoint as aws_endpoint, inbox_name};
 pub use inbox::{Inbox, Received};
 pub use secrets::{Generated, Wanted};
 
@@ -127,11 +130,13 @@ impl Stack {
         });
         let for_worker = clients(Patience::WORKER);
         let store = Store::new(for_worker.dynamodb, TABLE);
+        let egress = Egress::new(&config.allow_hosts).context("making the HTTP client of the actions")?;
         let worker = Arc::new(Worker {
             queue: Queue::new(for_worker.sqs, &queue_url),
             secrets: Arc::new(SecretStore::new(&from, &for_worker.secrets_manager)),
             performer: Performer {
-                egress: Egress::new(&config.allow_hosts).context("making the HTTP client of the actions")?,
+                aws: AwsCaller::local(egress.unguarded(), |service| aws_endpoint(&url, service)),
+                egress,
                 store: store.clone(),
                 functions: worker::run::functions(),
             },

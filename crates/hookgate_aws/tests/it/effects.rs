@@ -9,6 +9,7 @@ use std::{
 };
 
 use hookgate_aws::{
+    aws_call::AwsCaller,
     effects::{Cause, Functions, Performed, Performer, RunError, RunResult},
     egress::Egress,
     store::Store,
@@ -51,8 +52,10 @@ fn secrets() -> Secrets {
 fn performer(allowed: &[&Server]) -> Performer {
     let nowhere = clients("http://127.0.0.1:1".into(), "http://127.0.0.1:1".into(), IMPATIENT);
     let allowed: Vec<_> = allowed.iter().map(|server| server.place.clone()).collect();
+    let egress = Egress::new(&allowed).unwrap();
     Performer {
-        egress: Egress::new(&allowed).unwrap(),
+        aws: AwsCaller::local(egress.unguarded(), |_| "http://127.0.0.1:1".to_owned()),
+        egress,
         store: Store::new(nowhere.dynamodb, TABLE),
         functions: Functions::default(),
     }

@@ -21,15 +21,28 @@ use crate::{
 
 mod count;
 mod discord;
+mod email;
 mod http;
+mod invoke;
+mod publish;
 mod record;
 mod run;
 mod slack;
 mod teams;
 
 /// Every kind of action, by name.
-pub const KINDS: &[Kind] =
-    &[count::KIND, discord::KIND, http::KIND, record::KIND, run::KIND, slack::KIND, teams::KIND];
+pub const KINDS: &[Kind] = &[
+    count::KIND,
+    discord::KIND,
+    email::KIND,
+    http::KIND,
+    invoke::KIND,
+    publish::KIND,
+    record::KIND,
+    run::KIND,
+    slack::KIND,
+    teams::KIND,
+];
 
 /// A kind of action: what stands in `kind = "…"`.
 #[derive(Clone, Copy)]
@@ -135,6 +148,16 @@ pub enum PlanError {
         /// The locator.
         place: String,
     },
+    /// What was made is more than its receiver takes.
+    #[error("{what} would have {bytes} bytes; {limit} is the most there")]
+    TooLarge {
+        /// What.
+        what: &'static str,
+        /// How large.
+        bytes: usize,
+        /// How large it may be.
+        limit: usize,
+    },
     /// A template made something that can't be used.
     #[error("{what}")]
     Invalid {
@@ -208,6 +231,14 @@ fn chat_message(url: Text, message: &Value) -> Effect {
         timeout_ms: CHAT_TIMEOUT_MS,
         success: Vec::new(),
     })
+}
+
+/// Whether what was made is no more than its receiver takes.
+const fn fits(what: &'static str, bytes: usize, limit: usize) -> Result<(), PlanError> {
+    if bytes > limit {
+        return Err(PlanError::TooLarge { what, bytes, limit });
+    }
+    Ok(())
 }
 
 /// What a message says where nothing was written down: source, type and id.

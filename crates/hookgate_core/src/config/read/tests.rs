@@ -81,6 +81,21 @@ fn every_problem_has_its_line_and_a_way_out() {
     check("[actions.a]\ntext = \"x\"", 1, &["`kind` is missing", "count, discord"]);
     check("[actions.a]\nkind = \"slack\"\ntext = \"{{ x\"", 3, &["bad template"]);
     check("[actions.a]\nkind = \"slack\"\ntxt = \"x\"", 3, &["txt"]);
+    check("[actions.a]\nkind = \"emial\"", 2, &["unknown kind `emial`", "did you mean `email`?"]);
+    let kind = |kind: &str, rest: &str| format!("[actions.a]\nkind = \"{kind}\"\n{rest}");
+    check(&kind("discord", "text = \"{{ x\""), 3, &["bad template"]);
+    check(&kind("teams", "channel = \"x\""), 3, &["channel", "`url`"]);
+    check(&kind("email", "too = \"a@b.example\""), 3, &["too", "`to`"]);
+    check(&kind("email", "subject = \"{{ x\""), 3, &["bad template"]);
+    check(
+        &kind("email", "subject = \"s\"\nfrom = \"shop\""),
+        4,
+        &["`from` is no address", "ada@example.com"],
+    );
+    check(&kind("email", "subject = \"s\"\nto = [\"a\", \"{{ x\"]"), 4, &["templates that can be read"]);
+    check(&kind("publish", "to = \"arn:aws:s3:::b\""), 3, &["nothing to publish to", "the ARN of a topic"]);
+    check(&kind("invoke", "function = \"a/b\""), 3, &["no function", "its ARN"]);
+    check(&kind("invoke", "function = \"f\"\nwait = true\ntimeout_seconds = 31"), 5, &["1 to 30"]);
     let route = |rest: &str| {
         format!("[sources.pay]\nprovider = \"stripe\"\n[actions.tell]\nkind = \"run\"\n[[routes]]\n{rest}")
     };
