@@ -14,7 +14,9 @@ use std::{collections::BTreeSet, path::Path, sync::LazyLock, time::Duration};
 
 use hookgate::dev::{RECEIVES_MAX, VISIBILITY_SECONDS};
 use hookgate_aws::{clients::Patience, env, metrics, schema};
-use hookgate_core::{codec::FRAME_IN_MESSAGE_BYTES_MAX, config::Config, lifecycle::LEASE_MS};
+use hookgate_core::{
+    aws::AwsService, codec::FRAME_IN_MESSAGE_BYTES_MAX, config::Config, lifecycle::LEASE_MS,
+};
 use serde_json::{Map, Value, json};
 use serde_norway::{Value as Yaml, value::TaggedValue};
 use worker::trigger::SWEEP;
@@ -86,12 +88,26 @@ fn each(value: &'static Value) -> &'static [Value] {
     value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice)
 }
 
-/// The statements of a role's own policies.
+/// The statements of a role's own policies that are there whatever the parameters are.
 fn statements(role: &str) -> Vec<&'static Value> {
-    each(&properties(role)["Policies"])
-        .iter()
-        .flat_map(|policy| each(&policy["PolicyDocument"]["Statement"]))
+    all_statements(role).filter(|statement| statement.get("Fn::If").is_none()).collect()
+}
+
+/// Those that a condition adds: condition, statement.
+fn optional_statements(role: &str) -> Vec<(&'static str, &'static Value)> {
+    all_statements(role)
+        .filter_map(|statement| {
+            let [condition, then, otherwise] = statement.get("Fn::If")?.as_array()?.as_slice() else {
+                panic!("not an If: {statement}")
+            };
+            assert_eq!(otherwise, &json!({"Ref": "AWS::NoValue"}), "{statement}");
+            Some((text(condition), then))
+        })
         .collect()
+}
+
+fn all_statements(role: &str) -> impl Iterator<Item = &'static Value> {
+    each(&properties(role)["Policies"]).iter().flat_map(|policy| each(&policy["PolicyDocument"]["Statement"]))
 }
 
 /// `X` of `!Ref X`, `X.Arn` of `!GetAtt X.Arn`; anything else is no reference to one resource.
@@ -196,8 +212,15 @@ fn no_action_takes_longer_than_this_file_thinks() {
     let config = |seconds: u64| {
         format!("[actions.a]\nkind = \"http\"\nurl = \"https://example.com\"\ntimeout_seconds = {seconds}\n")
     };
-    assert!(Config::parse(&config(ACTION_SECONDS_MAX)).is_ok());
-    assert!(Config::parse(&config(ACTION_SECONDS_MAX + 1)).is_err());
+    let invoke = |seconds: u64| {
+        format!(
+            "[actions.a]\nkind = \"invoke\"\nfunction = \"f\"\nwait = true\ntimeout_seconds = {seconds}\n"
+        )
+    };
+    for config in [&config as &dyn Fn(u64) -> String, &invoke] {
+        assert!(Config::parse(&config(ACTION_SECONDS_MAX)).is_ok());
+        assert!(Config::parse(&config(ACTION_SECONDS_MAX + 1)).is_err());
+    }
 }
 
 #[test]
@@ -486,6 +509,33 @@ fn worker_may_keep_events_queue_them_poll_read_its_secrets_log_and_trace() {
             "xray:PutTraceSegments on *",
         ])
     );
+}
+
+#[test]
+fn worker_may_call_a_service_only_where_a_parameter_names_what_on() {
+    assert!(optional_statements("IngestRole").is_empty());
+    let optional = optional_statements("WorkerRole");
+    let mut allowed = BTreeSet::new();
+    let mut ids: BTreeSet<&str> =
+        statements("WorkerRole").iter().map(|statement| text(&statement["Sid"])).collect();
+    for (condition, statement) in &optional {
+        let fields: BTreeSet<String> = statement.as_object().unwrap().keys().cloned().collect();
+        assert_eq!(fields, set(["Action", "Effect", "Resource", "Sid"]), "{condition}");
+        assert!(ids.insert(text(&statement["Sid"])), "{condition}: its Sid stands twice");
+        assert_eq!(statement["Effect"], "Allow", "{condition}");
+        let parameter = text(&statement["Resource"]["Ref"]);
+        // Empty unless the owner of the stack says otherwise, and then there is no statement.
+        let declared = &TEMPLATE["Parameters"][parameter];
+        assert_eq!((&declared["Type"], &declared["Default"]), (&json!("CommaDelimitedList"), &json!("")));
+        assert_eq!(
+            TEMPLATE["Conditions"][condition],
+            json!({"Fn::Not": [{"Fn::Equals": [{"Fn::Join": ["", {"Ref": parameter}]}, ""]}]})
+        );
+        allowed.insert(text(&statement["Action"]).to_owned());
+    }
+    let called: BTreeSet<String> =
+        AwsService::ALL.into_iter().map(|service| service.permission().to_owned()).collect();
+    assert_eq!((allowed, optional.len()), (called, AwsService::ALL.len()));
 }
 
 // Watching it.
