@@ -7,11 +7,14 @@
     reason = "clippy.toml allows these in test functions only, and the helpers beside them are tests too"
 )]
 
-use hookgate_aws::effects::Functions;
+use hookgate_aws::{
+    effects::Functions,
+    replay::{Ask, replay},
+};
 use hookgate_core::{actions::KINDS, aws::AwsService, config::Config, lifecycle::Status};
 use serde_json::{Value, json};
 
-use crate::harness::{Bench, Reply, SHOP, SHOP_SECRET, World, order};
+use crate::harness::{Bench, Reply, SHOP, SHOP_SECRET, World, order, until};
 
 const CONFIG: &str = r#"
 [sources.shop]
@@ -179,15 +182,29 @@ async fn flow_an_execution_is_started_once_even_if_its_start_was_not_written_dow
     let source = &worker.config.sources[&event.source];
     let view = hookgate_core::event::view_for(source, &event.request).unwrap();
     let context = event.context(&view);
-    let about =
-        hookgate_core::actions::About { action: &action, event: &event, view: &view, context: &context };
+    let about = hookgate_core::actions::About {
+        action: &action,
+        event: &event,
+        view: &view,
+        context: &context,
+        times_done: 0,
+    };
     let effect = worker.config.actions[&action].action.plan(&about).unwrap();
     let cause = hookgate_aws::effects::Cause { event: &event, action: &action, retention_days: 30 };
     let secrets = hookgate_core::secret::Secrets::default();
     let performed = worker.performer.perform(effect, cause, &secrets, world.now()).await;
     let detail = "Step Functions had started it before".to_owned();
     assert_eq!(performed, hookgate_aws::effects::Performed::Done { detail });
-    only(&world, "stepfunctions");
+    let first = only(&world, "stepfunctions");
+
+    // A person who asks for what is done gets it.
+    let entry = world.entry("shop", "o1").await.unwrap();
+    let ask = Ask { by: "ann", job: "r-1", again: true };
+    replay(&worker.store, &worker.queue, &entry.key, ask, world.now()).await.unwrap();
+    until("it is started again", async || world.inbox("stepfunctions").len() == 2).await;
+    let second: Value = serde_json::from_str(&world.inbox("stepfunctions")[1].body).unwrap();
+    assert_eq!(second["input"], first["input"]);
+    assert_ne!(second["name"], first["name"]);
 }
 
 #[tokio::test]

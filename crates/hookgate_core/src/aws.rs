@@ -190,6 +190,7 @@ impl<'a> Arn<'a> {
 const READABLE_CHARS_MAX: usize = 40;
 
 /// A name for one action on one event: the same at every try, so that a service can tell a repetition, and no other's.
+/// What is done and asked for again is no repetition.
 ///
 /// At most 73 of `A-Z`, `a-z`, `0-9`, `-` and `_`: what the name of an execution and the deduplication id of a message
 /// may both be. It begins with source and id, for who reads it, and ends with a hash, for who compares it.
@@ -199,6 +200,7 @@ pub(crate) fn once_name(about: &About<'_>) -> String {
         source.as_str().as_bytes(),
         id.as_str().as_bytes(),
         about.action.as_str().as_bytes(),
+        &about.times_done.to_be_bytes(),
     ]);
     let readable: String = format!("{source}-{id}")
         .chars()

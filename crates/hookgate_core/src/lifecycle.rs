@@ -218,6 +218,12 @@ impl Attempts {
         u32::try_from(since.filter(|attempt| attempt.outcome.is_run()).count()).unwrap_or(u32::MAX)
     }
 
+    /// How often an action was done: more than once only where a person asked for it again.
+    pub fn times_done(&self, action: &Name) -> u32 {
+        let done = |attempt: &&Attempt| attempt.action == *action && attempt.outcome == AttemptOutcome::Done;
+        u32::try_from(self.0.iter().filter(done).count()).unwrap_or(u32::MAX)
+    }
+
     /// Runs of all actions.
     pub fn runs(&self) -> usize {
         self.0.iter().filter(|attempt| attempt.outcome.is_run()).count()

@@ -22,7 +22,6 @@ use hookgate_aws::{
 };
 use hookgate_core::{
     actions::About,
-    body::View,
     codec::{self, CodecError, Message},
     config::{Config, ConfiguredAction, RETENTION_DAYS, Source},
     event::{Event, view_for},
@@ -32,7 +31,6 @@ use hookgate_core::{
     secret::Secrets,
     time::EpochMillis,
 };
-use serde_json::Value;
 
 mod destinations;
 mod line;
@@ -343,7 +341,9 @@ impl Worker {
                 }
             };
             let cause = Cause { event, action, retention_days };
-            let performed = self.perform(cause, configured, &view, &context, &secrets).await;
+            let times_done = lease.attempts.times_done(action);
+            let about = About { action, event, view: &view, context: &context, times_done };
+            let performed = self.perform(cause, configured, &about, &secrets).await;
             unwritten = true;
             let now = self.ambient.now();
             let waits = match self.learn(action, configured, pass, &performed, bearer, now).await {
@@ -367,12 +367,10 @@ impl Worker {
         &self,
         cause: Cause<'_>,
         configured: &ConfiguredAction,
-        view: &View,
-        context: &Value,
+        about: &About<'_>,
         secrets: &Secrets,
     ) -> Performed {
-        let about = About { action: cause.action, event: cause.event, view, context };
-        match configured.action.plan(&about) {
+        match configured.action.plan(about) {
             Ok(effect) => self.performer.perform(effect, cause, secrets, self.ambient.now()).await,
             Err(error) => Performed::Impossible { detail: error.to_string() },
         }

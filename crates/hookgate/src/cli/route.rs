@@ -166,7 +166,8 @@ fn explain(config: &Config, source: &Source, request: &Request, event_type: Opti
         Err(error) => Planned::Dead(format!("filter: {error}")),
         Ok(names) => {
             let plan = |name: Name| {
-                let about = About { action: &name, event: &event, view: &view, context: &context };
+                let about =
+                    About { action: &name, event: &event, view: &view, context: &context, times_done: 0 };
                 let effect = match config.actions.get(&name) {
                     Some(configured) => configured.action.plan(&about).map_err(|error| error.to_string()),
                     None => Err("the action is not configured".to_owned()),

@@ -66,7 +66,7 @@ fn planned(action: &str) -> AwsEffect {
     let event = order("o1");
     let view = view_for(&config.sources[&name("shop")], &event.request).unwrap();
     let (context, action) = (event.context(&view), name("it"));
-    let about = About { action: &action, event: &event, view: &view, context: &context };
+    let about = About { action: &action, event: &event, view: &view, context: &context, times_done: 0 };
     let Effect::Aws(effect) = config.actions[&action].action.plan(&about).unwrap() else { panic!("no call") };
     effect
 }

@@ -9,7 +9,8 @@
 //! `timeout_seconds` goes on, and is invoked once more.
 //!
 //! An execution has a name that is made from the event, so a standard workflow is started once for each event, however
-//! often that is tried, for 90 days after it ended. Express workflows are not told apart by their names.
+//! often that is tried, for 90 days after it ended; once more when a person asks for what is done again. Express workflows
+//! are not told apart by their names.
 //!
 //! Effect: one [`Effect::Aws`], in the region that an ARN names. Sources, read 2026-11-21:
 //! <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>,
@@ -236,7 +237,10 @@ impl Action for Invoke {
 mod tests {
     use serde_json::Value;
 
-    use super::{super::tests::plan, *};
+    use super::{
+        super::tests::{plan, plan_again},
+        *,
+    };
     use crate::config::Config;
 
     const EVENT: &str = r#"{"id": "evt 1", "type": "order.paid", "total": 5}"#;
@@ -287,14 +291,16 @@ mod tests {
 
     #[test]
     fn an_execution_has_a_name_that_its_event_alone_has() {
-        let start = |event: &str| {
-            let effect = planned(&format!("state_machine = \"{MACHINE}\""), event).unwrap();
+        let again = |event: &str, times_done: u32| {
+            let keys = format!("kind = \"invoke\"\nstate_machine = \"{MACHINE}\"");
+            let Ok(Effect::Aws(effect)) = plan_again(&keys, event, times_done) else { panic!("no call") };
             assert_eq!(
                 (effect.service, effect.region.as_deref()),
                 (AwsService::StepFunctions, Some("eu-west-1"))
             );
             json_of(&effect)
         };
+        let start = |event: &str| again(event, 0);
         let first = start(EVENT);
         assert_eq!(first["stateMachineArn"], MACHINE);
         let input: Value = serde_json::from_str(first["input"].as_str().unwrap()).unwrap();
@@ -308,6 +314,8 @@ mod tests {
             assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "{name}");
         }
         assert_ne!(first["name"], start(&EVENT.replace("evt 1", "evt/1"))["name"]);
+        assert_ne!(first["name"], again(EVENT, 1)["name"], "done, and asked for again");
+        assert_eq!(again(EVENT, 1), again(EVENT, 1));
     }
 
     #[test]

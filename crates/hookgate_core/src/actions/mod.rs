@@ -96,7 +96,7 @@ pub fn kind(name: &str) -> Option<&'static Kind> {
 
 /// One configured thing to do.
 pub trait Action: fmt::Debug + Send + Sync {
-    /// What has to be done for this event. The same event always gives the same effect.
+    /// What has to be done for this event. The same event always gives the same effect, at every try.
     ///
     /// # Errors
     /// [`PlanError`]: planning again gives the same error, so the action goes to `dead` at once.
@@ -134,6 +134,8 @@ pub struct About<'a> {
     pub view: &'a View,
     /// What templates see.
     pub context: &'a Value,
+    /// How often the action has been done for this event: 0, unless a person asked for it again.
+    pub times_done: u32,
 }
 
 /// Why there is nothing that could be done.
@@ -256,6 +258,11 @@ mod tests {
 
     /// What `action`, as it would stand in `hookgate.toml`, plans for a JSON body.
     pub(super) fn plan(action: &str, body: &str) -> Result<Effect, PlanError> {
+        plan_again(action, body, 0)
+    }
+
+    /// The same, after it was done so many times.
+    pub(super) fn plan_again(action: &str, body: &str, times_done: u32) -> Result<Effect, PlanError> {
         let text = format!(
             "[sources.shop]\nprovider = \"generic\"\nverify = \"none\"\nevent = {{ id = \"json:/id\", type = \"json:/type\", time = \"json:/at\" }}\n[actions.it]\n{action}"
         );
@@ -263,7 +270,7 @@ mod tests {
         let (event, view) = testing::event(&config, "shop", body.as_bytes());
         let context = event.context(&view);
         let name = Name::parse("it").unwrap();
-        let about = About { action: &name, event: &event, view: &view, context: &context };
+        let about = About { action: &name, event: &event, view: &view, context: &context, times_done };
         config.actions[&name].action.plan(&about)
     }
 

@@ -7,7 +7,8 @@
 //! - A bus gets the event's type as `detail-type`, and `hookgate.SOURCE` as `source`, which no service of AWS can have.
 //!   What is no JSON object becomes one: `{"body": …}`.
 //! - Topics and queues get the attributes `source`, `type` and `id`. A FIFO one also gets a group, by default the
-//!   source, and a deduplication id that is the same at every try. With `group`, a standard queue is fair between groups.
+//!   source, and a deduplication id that is the same at every try, and another when a person asks for what is done
+//!   again. With `group`, a standard queue is fair between groups.
 //!
 //! Effect: one [`Effect::Aws`], in the region that `to` names. Sources, read 2026-11-21:
 //! <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>,
