@@ -3,6 +3,13 @@
 //! Keys: `counter` (default `events`), `label` (a template, default `{{ source }} {{ type }}`).
 //! Effect: one [`Effect::Count`], on the day on which the event was received. An event is counted once, however
 //! often it is delivered or tried.
+//!
+//! ```toml
+//! [actions.per-country]
+//! kind = "count"
+//! counter = "orders"
+//! label = "{{ event.country | default('?') }}"
+//! ```
 
 use serde::Deserialize;
 

@@ -6,6 +6,12 @@
 //! read 2026-11-21.
 //!
 //! Nobody is called by a message, whatever is in it: `allowed_mentions` has an empty list, which suppresses all.
+//!
+//! ```toml
+//! [actions.tell-players]                # the address is the secret `tell-players`
+//! kind = "discord"
+//! text = "**{{ event.player }}** has finished {{ event.quest }}"
+//! ```
 
 use serde::Deserialize;
 use serde_json::json;

@@ -7,6 +7,16 @@
 //! Effect: one [`Effect::Aws`], `SendEmail` of SES. Mail has no means to tell a repetition: if the worker dies between
 //! the effect and its record, it is sent twice.
 //! Source: <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html>, read 2026-11-21.
+//!
+//! ```toml
+//! [actions.receipt]
+//! kind = "email"
+//! from = "Shop <shop@example.com>"
+//! to = ["{{ event.customer.email }}", "Accounting <books@example.com>"]
+//! subject = "Your order {{ event.order.id }}"
+//! text = "Thank you, {{ event.customer.name }}."
+//! html = "<p>Thank you, <b>{{ event.customer.name }}</b>.</p>"
+//! ```
 
 use data_encoding::BASE64;
 use serde::Deserialize;

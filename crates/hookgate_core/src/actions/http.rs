@@ -6,6 +6,21 @@
 //! name; `timeout_seconds` (default 10, at most 30); `success`, statuses that count as done (default: every 2xx).
 //! Effect: one [`Effect::Http`]. With the exact bytes go `x-hookgate-source`, `-type`, `-id` and the sender's own
 //! content type.
+//!
+//! ```toml
+//! [actions.crm]                         # the exact bytes, signed
+//! kind = "http"
+//! url = { secret = "crm-url" }
+//! sign = "standard-webhooks"
+//! secret = "crm-key"
+//!
+//! [actions.deploy]                      # a body of your own
+//! kind = "http"
+//! url = "https://ci.example.com/deploy"
+//! headers = { x-commit = "{{ event.after }}" }
+//! body = '{"ref": {{ event.ref | tojson }}}'
+//! success = [200, 202]
+//! ```
 
 use std::collections::BTreeMap;
 

@@ -15,6 +15,23 @@
 //! Effect: one [`Effect::Aws`], in the region that an ARN names. Sources, read 2026-11-21:
 //! <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>,
 //! <https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html>.
+//!
+//! ```toml
+//! [actions.thumbnail]                   # Lambda has it, and hookgate is done
+//! kind = "invoke"
+//! function = "make-thumbnail"
+//!
+//! [actions.check]                       # done when the function has ended well
+//! kind = "invoke"
+//! function = "arn:aws:lambda:eu-west-1:123456789012:function:check:live"
+//! input = '{"order": {{ event.order | tojson }}}'
+//! wait = true
+//! timeout_seconds = 20
+//!
+//! [actions.ship]
+//! kind = "invoke"
+//! state_machine = "arn:aws:states:eu-west-1:123456789012:stateMachine:ship"
+//! ```
 
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;

@@ -286,4 +286,19 @@ mod tests {
         files.sort();
         assert_eq!(files, names);
     }
+
+    #[test]
+    fn the_examples_of_every_file_can_be_read() {
+        for kind in KINDS {
+            let file = format!("{}/src/actions/{}.rs", env!("CARGO_MANIFEST_DIR"), kind.name);
+            let text = std::fs::read_to_string(file).unwrap();
+            let (_, rest) = text.split_once("//! ```toml\n").unwrap_or_else(|| panic!("{kind:?} has none"));
+            let (block, _) = rest.split_once("//! ```\n").unwrap();
+            let example: String =
+                block.lines().map(|line| format!("{}\n", line.trim_start_matches("//!"))).collect();
+            let config = Config::parse(&example).unwrap_or_else(|problems| panic!("{kind:?}: {problems:?}"));
+            assert!(!config.actions.is_empty(), "{kind:?}");
+            assert!(config.actions.values().all(|action| action.kind.name == kind.name), "{kind:?}");
+        }
+    }
 }

@@ -14,6 +14,22 @@
 //! <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>,
 //! <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>,
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>.
+//!
+//! ```toml
+//! [actions.orders-bus]                  # the received JSON as the detail of an event
+//! kind = "publish"
+//! to = "default"
+//!
+//! [actions.alerts]
+//! kind = "publish"
+//! to = "arn:aws:sns:eu-west-1:123456789012:alerts"
+//! body = "{{ source }}: {{ type }} ({{ id }})"
+//!
+//! [actions.in-order]                    # per customer, each event once
+//! kind = "publish"
+//! to = "arn:aws:sqs:eu-west-1:123456789012:orders.fifo"
+//! group = "{{ event.customer.id }}"
+//! ```
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};

@@ -4,6 +4,16 @@
 //! field = fixed value; `keep_days` (default: for ever).
 //! Effect: one [`Effect::Record`] with the event's time, so that an older event never overwrites a newer one.
 //! Fields that the event lacks stay as they are.
+//!
+//! ```toml
+//! [actions.order-status]
+//! kind = "record"
+//! collection = "orders"
+//! key = "json:/order/id"
+//! fields = { status = "json:/order/status" }
+//! set = { seen = true }
+//! keep_days = 400
+//! ```
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,12 @@
 //! `run`: a Rust function of your own, registered by name in `functions/worker/src/run.rs`.
 //!
 //! Key: `function` (default: the action's own name). Effect: one [`Effect::Run`].
+//!
+//! ```toml
+//! [actions.describe]
+//! kind = "run"
+//! function = "describe-upload"
+//! ```
 
 use serde::Deserialize;
 

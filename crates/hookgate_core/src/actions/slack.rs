@@ -7,6 +7,12 @@
 //! In a message, `<!channel>` calls everybody and `<https://…|text>` is a link under another name. A template may
 //! have such things in it; the values that are filled in can't: they are escaped as Slack asks for it, unless they
 //! say `| safe`.
+//!
+//! ```toml
+//! [actions.tell-finance]                # the address is the secret `tell-finance`
+//! kind = "slack"
+//! text = "<!here> payment {{ event.payment.id }} failed"
+//! ```
 
 use serde::Deserialize;
 use serde_json::json;

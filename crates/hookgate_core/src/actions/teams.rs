@@ -7,6 +7,13 @@
 //! own, which ours has not, so a text calls nobody. A text block knows a little Markdown.
 //! Source: <https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using>,
 //! read 2026-11-21.
+//!
+//! ```toml
+//! [actions.tell-support]
+//! kind = "teams"
+//! url = { secret = "support-workflow" }
+//! text = "**{{ event.ticket.subject }}** from {{ event.ticket.customer }}"
+//! ```
 
 use serde::Deserialize;
 use serde_json::json;
