@@ -173,7 +173,7 @@ impl Answer {
         let body = std::str::from_utf8(&self.body).ok()?;
         let (_, rest) = body.split_once(&format!("<{name}>"))?;
         let (text, _) = rest.split_once(&format!("</{name}>"))?;
-        Some(text.to_owned())
+        Some(unescaped(text))
     }
 
     /// The code of an error, in whichever of its places it is: `AccessDenied`, without shape and address.
@@ -196,6 +196,15 @@ impl Answer {
     fn request_id(&self) -> String {
         self.header("x-amzn-requestid").map(printable).unwrap_or_default()
     }
+}
+
+/// Text as it was before it was put into XML.
+fn unescaped(text: &str) -> String {
+    let entities =
+        [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#34;", "\""), ("&apos;", "'"), ("&#39;", "'")];
+    let plain = entities.iter().fold(text.to_owned(), |text, (entity, plain)| text.replace(entity, plain));
+    // The last, or what was `&amp;lt;` would become `<`.
+    plain.replace("&amp;", "&")
 }
 
 /// What comes back is written down and shown, so it has no control characters.
@@ -550,6 +559,8 @@ mod tests {
             (&sns, 403, "", xml("AuthorizationError", "no"), ("again", "the worker's role needs sns:Publish on the target: SNS answered 403 AuthorizationError")),
             (&sns, 400, "", xml("Throttling", "Rate exceeded"), ("again", "SNS answered 400 Throttling: Rate exceeded")),
             (&sns, 400, "", xml("InvalidParameter", "Invalid parameter: Message too long"), ("dead", "SNS answered 400 InvalidParameter: Invalid parameter: Message too long")),
+            (&sns, 400, "", xml("InvalidParameter", "Invalid parameter: &quot;hunter2&#39; &amp;lt;&quot; is too long"), ("dead", "SNS answered 400 InvalidParameter: Invalid parameter: … is too long")),
+            (&sns, 400, "", xml("InvalidParameter", "&lt;a&gt; &amp;amp; b"), ("dead", "SNS answered 400 InvalidParameter: <a> &amp; b")),
             (&sns, 404, "", xml("NotFound", "Topic does not exist"), ("dead", "SNS answered 404 NotFound: Topic does not exist")),
         ] {
             let headers: &[(&'static str, &str)] = if kind.is_empty() { &[] } else { &[("x-amzn-errortype", kind)] };

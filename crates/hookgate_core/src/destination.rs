@@ -32,6 +32,7 @@ pub struct Policy {
     /// When it is tried again.
     pub retry: Schedule,
     /// Failures in a row after which its destination is paused; 0 for never.
+    #[serde(deserialize_with = "pause_after")]
     pub pause_after: u32,
     /// Most runs in a time, over all workers.
     pub rate: Option<Rate>,
@@ -55,6 +56,12 @@ impl Default for Policy {
 
 /// Most runs at once that can be asked for. A worker that looks for a free place reads all of them.
 pub const CONCURRENCY_MAX: u8 = 50;
+
+fn pause_after<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let number = i64::deserialize(deserializer)?;
+    let wrong = |_| de::Error::custom(format!("`pause_after` has to be 0 (never) or more, not {number}"));
+    u32::try_from(number).map_err(wrong)
+}
 
 fn concurrency<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Error> {
     let number = u8::deserialize(deserializer)?;
