@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::{
     event::{Envelope, Event},
     ids::{EventId, Name},
+    order::Lane,
 };
 
 /// The version of the frame. A reader keeps every version that a table may still hold.
@@ -146,6 +147,9 @@ pub struct Message {
     /// The action for which a time was reserved that has come with this message: its rate does not hold it up again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserved: Option<Name>,
+    /// The event's lane, for when the event itself is no longer kept: those behind it have to go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lane: Option<Lane>,
 }
 
 impl Message {
@@ -158,12 +162,19 @@ impl Message {
             id: id.clone(),
             event: Some(BASE64.encode(frame)),
             reserved: None,
+            lane: None,
         })
     }
 
     /// A message that points at a stored event.
     pub fn pointing(source: &Name, id: &EventId) -> Self {
-        Self { v: VERSION, source: source.clone(), id: id.clone(), event: None, reserved: None }
+        Self { v: VERSION, source: source.clone(), id: id.clone(), event: None, reserved: None, lane: None }
+    }
+
+    /// The same about an event that has its turn in a lane.
+    #[must_use]
+    pub fn in_lane(self, lane: Option<Lane>) -> Self {
+        Self { lane, ..self }
     }
 
     /// The message's text. Pure ASCII but for the id, whose control characters JSON escapes, so every character
@@ -215,6 +226,7 @@ mod tests {
             event_type: "a.b".into(),
             occurred_at: Some(EpochMillis::from_seconds(5)),
             unverified: None,
+            order_key: Some("customer 7".into()),
             request,
         }
     }
@@ -229,6 +241,7 @@ mod tests {
             prop_assert_eq!(&back.request.headers, &event.request.headers);
             prop_assert_eq!(back.request.received_at, event.request.received_at);
             prop_assert_eq!((&back.event_type, back.occurred_at), (&event.event_type, event.occurred_at));
+            prop_assert_eq!(&back.order_key, &event.order_key);
             let message = Message::carrying(&event.source, &event.id, &frame).unwrap();
             let message = Message::from_text(&message.to_text()).unwrap();
             prop_assert_eq!(message.frame().unwrap().unwrap(), frame);

@@ -57,6 +57,8 @@ pub struct Event {
     pub occurred_at: Option<EpochMillis>,
     /// Why it was not verified, where its source only observes; `None` for every other event.
     pub unverified: Option<String>,
+    /// What puts it in an order with others of its source; `None` where the source has none, or the event lacks it.
+    pub order_key: Option<String>,
     /// What was sent. Its `received_at` is our time of it; its `url` is empty in an event read from the store.
     pub request: Request,
 }
@@ -125,6 +127,10 @@ impl Event {
             None => source.id.find(request, Some(&view)).and_then(|id| EventId::from_provider(&id)),
             Some(_) => Some(EventId::from_hash(&[b"unverified", event_type.as_bytes(), &request.body])),
         };
+        let order_key = source.order.as_ref().and_then(|order| order.find(request, Some(&view)));
+        // A key is cut like an id: what is long or odd is as good as its hash.
+        let order_key =
+            order_key.and_then(|key| EventId::from_provider(&key)).map(|key| key.as_str().to_owned());
         let id = found.unwrap_or_else(|| {
             let received_at = request.received_at.as_millis().to_be_bytes();
             match source.identical_bodies_differ {
@@ -135,7 +141,10 @@ impl Event {
         let occurred_at = source.time.find(request, Some(&view)).and_then(|text| EpochMillis::parse(&text));
         let mut request = request.clone();
         keep_what_may_be_kept(&mut request, &source.token_places);
-        Ok((Self { source: source.name.clone(), id, event_type, occurred_at, unverified, request }, view))
+        Ok((
+            Self { source: source.name.clone(), id, event_type, occurred_at, unverified, order_key, request },
+            view,
+        ))
     }
 
     /// When it happened: the provider's time, else ours.
@@ -235,6 +244,8 @@ pub(crate) struct Envelope {
     occurred_at: Option<EpochMillis>,
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     unverified: Option<String>,
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    order_key: Option<String>,
     #[serde(rename = "r")]
     received_at: EpochMillis,
     #[serde(rename = "q", default, skip_serializing_if = "String::is_empty")]
@@ -251,6 +262,7 @@ impl Envelope {
             event_type: event.event_type.clone(),
             occurred_at: event.occurred_at,
             unverified: event.unverified.clone(),
+            order_key: event.order_key.clone(),
             received_at: event.request.received_at,
             query: event.request.query.clone(),
             path_type: event.request.path_type.clone(),
@@ -265,6 +277,7 @@ impl Envelope {
             event_type: self.event_type,
             occurred_at: self.occurred_at,
             unverified: self.unverified,
+            order_key: self.order_key,
             request: Request {
                 method: http::Method::POST,
                 url: String::new(),

@@ -9,6 +9,7 @@
 //! - [`destination`]: when an action has to wait for the place that it reaches
 //! - [`aws`]: requests to AWS services as data
 //! - [`lifecycle`]: what follows when a write or an action fails; [`outcome`]: what a sender sees
+//! - [`order`]: whose turn it is, where events have an order
 //! - [`ids`]: values that are checked once
 
 pub mod actions;
@@ -21,6 +22,7 @@ pub mod event;
 pub mod gate;
 pub mod ids;
 pub mod lifecycle;
+pub mod order;
 pub mod outcome;
 pub mod quarantine;
 pub mod routing;

@@ -59,6 +59,8 @@ pub struct Source {
     pub event_type: Locator,
     /// Where its time is.
     pub time: Locator,
+    /// Where the key is whose events are worked on one after the other; `None` where they have no order.
+    pub order: Option<Locator>,
     /// What has to be there.
     pub required: Vec<Locator>,
     /// The form field in which there is JSON.

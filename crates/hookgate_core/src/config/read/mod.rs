@@ -174,6 +174,7 @@ struct WrittenSource {
     body_bytes_max: Option<Spanned<usize>>,
     #[serde(default)]
     event: WrittenEvent,
+    order: Option<Spanned<Locator>>,
     #[serde(default)]
     required: Vec<Locator>,
     answer: Option<Answering>,
@@ -223,6 +224,7 @@ fn source(
         None => BODY_BYTES_MAX,
     };
     let retention_days = retention(&written, &provider, &what, problems)?;
+    let order = order(&written, &what, problems)?;
     Some(Source {
         name: name.clone(),
         token_places: verifier.token_places(),
@@ -234,6 +236,7 @@ fn source(
         id: written.event.id.unwrap_or_else(|| provider.event.id.clone()),
         event_type: written.event.event_type.unwrap_or_else(|| provider.event.event_type.clone()),
         time: written.event.time.unwrap_or_else(|| provider.event.time.clone()),
+        order,
         required: written.required,
         json_field: provider.json_field.clone(),
         any_body: provider.any_body,
@@ -272,6 +275,24 @@ fn verifier(
         .map(|verifier| verifier.with_json_field(&provider.json_field))
         .map_err(|e| problems.add(span, format!("{what}: verify: {e}")))
         .ok()
+}
+
+/// Where the ordering key is, if there is one.
+fn order(written: &WrittenSource, what: &str, problems: &mut Problems<'_>) -> Option<Option<Locator>> {
+    let Some(order) = &written.order else { return Some(None) };
+    match written.mode {
+        Mode::Enforce | Mode::Quarantine => Some(Some(order.get_ref().clone())),
+        // What nobody has proved must not hold up what is genuine.
+        Mode::Observe => {
+            problems.add(
+                &order.span(),
+                format!(
+                    "{what}: `order` is for verified events; leave it out as long as mode is \"observe\""
+                ),
+            );
+            None
+        }
+    }
 }
 
 fn retention(

@@ -74,6 +74,8 @@ fn every_problem_has_its_line_and_a_way_out() {
     check("[sources.a]\nprovider = \"github\"\nretention_days = 1", 3, &["3 to 3650", "twice"]);
     check("[sources.a]\nprovider = \"github\"\nbody_bytes_max = 0", 3, &["1 to 10485760"]);
     check("[sources.a]\nprovider = \"github\"\nevent = { id = \"/id\" }", 3, &["`/id` is no place"]);
+    check("[sources.a]\nprovider = \"github\"\norder = \"customer\"", 3, &["`customer` is no place"]);
+    check("[sources.a]\nprovider = \"github\"\nmode = \"observe\"\norder = \"path\"", 4, &["leave it out"]);
     check("[sources.a]\nprovider = \"github\"\nanswer = { status = 500 }", 3, &["200 to 299"]);
     check("[source.a]\nprovider = \"github\"", 1, &["unknown key `source`", "did you mean `sources`?"]);
     check("public_url = \"hooks.example.com\"", 1, &["https://"]);
