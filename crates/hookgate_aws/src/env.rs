@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
-use hookgate_core::config::Config;
+use hookgate_core::{config::Config, ids::Name};
 use thiserror::Error;
 
 /// Name of the table.
 pub const TABLE: &str = "HOOKGATE_TABLE";
 /// URL of the queue.
 pub const QUEUE_URL: &str = "HOOKGATE_QUEUE_URL";
+/// URL of the FIFO queue for events that have an order. Optional, unless a source has `order`; the template sets it where
+/// `Ordered` is true.
+pub const ORDERED_QUEUE_URL: &str = "HOOKGATE_ORDERED_QUEUE_URL";
 /// ARN or name of the secret, or `file://PATH` of the same JSON.
 pub const SECRETS: &str = "HOOKGATE_SECRETS";
 /// Base of the URLs that senders call, where the gateway is behind a domain of its own. Optional; overrides
@@ -46,6 +49,8 @@ pub struct Settings {
     pub table: String,
     /// See [`QUEUE_URL`].
     pub queue_url: String,
+    /// See [`ORDERED_QUEUE_URL`].
+    pub ordered_queue_url: Option<String>,
     /// See [`SECRETS`].
     pub secrets: SecretsFrom,
     /// The checked configuration, with [`PUBLIC_URL`] put in.
@@ -60,6 +65,14 @@ pub enum SettingsError {
     Missing {
         /// Its name.
         name: &'static str,
+    },
+    /// A source has an order, and there is no queue that keeps it.
+    #[error(
+        "[sources.{source_name}] has `order`, which needs the FIFO queue: deploy with Ordered=true, which sets {ORDERED_QUEUE_URL}, or take `order` out"
+    )]
+    NoOrder {
+        /// The source.
+        source_name: Name,
     },
     /// The file that [`CONFIG`] names can't be read.
     #[error("the configuration {path} can't be read")]
@@ -103,9 +116,15 @@ impl Settings {
         config
             .allow_hosts
             .extend(hosts.split(',').map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned));
+        let ordered_queue_url = optional(ORDERED_QUEUE_URL);
+        let ordered = config.sources.values().find(|source| source.order.is_some());
+        if let (Some(source), None) = (ordered, &ordered_queue_url) {
+            return Err(SettingsError::NoOrder { source_name: source.name.clone() });
+        }
         Ok(Self {
             table: required(TABLE)?,
             queue_url: required(QUEUE_URL)?,
+            ordered_queue_url,
             secrets: match secrets.strip_prefix(FILE_PREFIX) {
                 Some(path) => SecretsFrom::File(path.into()),
                 None => SecretsFrom::Manager(secrets),
@@ -147,6 +166,14 @@ mod tests {
             let rest: Vec<_> = all.iter().copied().filter(|(name, _)| *name != missing).collect();
             assert!(read(&rest).unwrap_err().to_string().contains(missing));
         }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = "[sources.shop]\nprovider = \"generic\"\nverify = \"none\"\norder = \"json:/customer\"";
+        std::fs::write(file.path(), text).unwrap();
+        let ordered = [all.as_slice(), &[(CONFIG, file.path().to_str().unwrap())]].concat();
+        let error = read(&ordered).unwrap_err().to_string();
+        assert!(error.contains("[sources.shop]") && error.contains(ORDERED_QUEUE_URL), "{error}");
+        let ordered = [ordered.as_slice(), &[(ORDERED_QUEUE_URL, "q.fifo")]].concat();
+        assert_eq!(read(&ordered).unwrap().ordered_queue_url.as_deref(), Some("q.fifo"));
         let config = [all.as_slice(), &[(CONFIG, "/no/such/file")]].concat();
         assert!(read(&config).unwrap_err().to_string().contains("/no/such/file"));
     }

@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`mod@env`]: the variables that a function reads; [`clients`]: SDK clients made from them
 //! - [`schema`]: every key and attribute of the table; [`store`]: every call that touches it; [`quarantine`]: those for what was refused;
-//!   [`destinations`]: those for what waits; [`replay`]: those for what a person asks for again
+//!   [`destinations`]: those for what waits; [`lanes`]: those for what has an order; [`replay`]: those for what a person asks for again
 //! - [`queue`]: sending messages; [`dead_letters`]: looking at those that were given up, and sending them again
 //! - [`secrets`]: the cached secret; [`sender_keys`]: the cached public keys of senders
 //! - [`effects`]: performing what an action planned; [`aws_call`]: calls of AWS services; [`egress`]: where it may connect to
@@ -19,6 +19,7 @@ pub mod destinations;
 pub mod effects;
 pub mod egress;
 pub mod env;
+pub mod lanes;
 pub mod log;
 pub mod metrics;
 pub mod quarantine;

@@ -87,9 +87,11 @@ pub async fn replay(
         .table_name(&store.table)
         .key(PK, s(key.pk()))
         .key(SK, s(key.sk()))
-        .update_expression(
-            "SET #status = :retrying, attempts = :attempts, fence = :next REMOVE next_at, lease_until, lease_owner",
-        )
+        .update_expression(match known.status.is_final() {
+            // One that has an order has left its lane, and gets another turn.
+            true => "SET #status = :retrying, attempts = :attempts, fence = :next REMOVE next_at, lease_until, lease_owner, turn",
+            false => "SET #status = :retrying, attempts = :attempts, fence = :next REMOVE next_at, lease_until, lease_owner",
+        })
         .condition_expression(match fence {
             Some(_) => "#status = :was AND fence = :fence",
             None => "#status = :was AND attribute_not_exists(fence)",

@@ -14,16 +14,19 @@
 //! | event parked for it | `W#action#shard` | `millis#source#id` | worker, while it is not up | 1 |
 //! | its rate | `Y#action` | `R` | worker, for each run, if it has one | 1 to 2 |
 //! | its places | `Y#action` | `C#00` | worker, two for each run, if they are limited | 1 |
+//! | turn of an event that has an order | `O#source#hash` | `millis#id` | worker, from when the FIFO queue brings it to its end | 1 |
 //! | replay that was asked for | `J` | its name | a person | 1 |
 //! | counter | `C#counter` | `day#label#shard` | worker | 2 |
 //!
 //! An event costs its own units (2 for 2 KB of JSON) and one each for the lease and the end of its one action.
+//! One that has an order costs three more: its place is written into its status, its turn is put and deleted.
 //! The status items are the list of events as well: their key is the day and a shard of it, so that no list
 //! index has to be paid for, and none can be hot: [`LIST_SHARDS`] partitions a day.
 //! There is no index at all, and every item but a record has a TTL.
 
 use hookgate_core::{
     ids::{EventId, Name, shard},
+    order::Lane,
     time::EpochMillis,
 };
 use serde_json::{Value, json};
@@ -67,6 +70,8 @@ pub const FENCE: &str = "fence";
 pub const LEASE_UNTIL: &str = "lease_until";
 /// Who holds the lease.
 pub const LEASE_OWNER: &str = "lease_owner";
+/// The place of an event that has an order, in its lane.
+pub const TURN: &str = "turn";
 /// When a waiting event is due, in milliseconds.
 pub const NEXT_AT: &str = "next_at";
 /// A counter's value.
@@ -182,6 +187,22 @@ pub fn record_pk(collection: &str) -> String {
     format!("R#{collection}")
 }
 
+/// Partition key of a lane.
+pub fn lane_pk(lane: &Lane) -> String {
+    format!("O#{lane}")
+}
+
+/// Sort key of an event's turn in its lane: they stand in their order.
+pub fn turn_sk(at: EpochMillis, id: &EventId) -> String {
+    format!("{}#{id}", sortable(at))
+}
+
+/// Takes it apart.
+pub fn parse_turn_sk(sk: &str) -> Option<(EpochMillis, EventId)> {
+    let (at, id) = sk.split_once('#')?;
+    Some((EpochMillis::from_millis(at.parse().ok()?), EventId::from_stored(id)))
+}
+
 /// Partition key of all replays.
 pub const REPLAYS_PK: &str = "J";
 
@@ -283,8 +304,15 @@ mod tests {
         assert_eq!(key.sk(), "1780000000123#pay#a#b");
         assert!(key.pk().starts_with("L#2026-05-28#"), "{}", key.pk());
         assert_eq!(StatusKey::parse(&key.sk()), Some(key.clone()));
-        assert_eq!(parse_event_pk(&event_pk(&key.source, &key.id)), Some((key.source, key.id)));
+        assert_eq!(
+            parse_event_pk(&event_pk(&key.source, &key.id)),
+            Some((key.source.clone(), key.id.clone()))
+        );
         assert_eq!(parse_event_pk("L#x#y"), None);
+        assert_eq!(
+            parse_turn_sk(&turn_sk(key.received_at, &key.id)),
+            Some((key.received_at, key.id.clone()))
+        );
         assert_eq!(parse_counter_sk(&counter_sk("2026-05-28", "a#b", 15)), Some(("2026-05-28", "a#b")));
     }
 

@@ -30,8 +30,8 @@ use thiserror::Error;
 use crate::schema::{
     ATTEMPTS, COUNT, COUNTER_SHARDS, EVENT_SK, EVENT_TYPE, FENCE, FRAME, FRAME_BYTES_MAX, HASH, LEASE_OWNER,
     LEASE_UNTIL, LIST_SHARDS, NEXT_AT, OCCURRED_AT, OUTBOX_SHARDS, PARTS, PK, RECEIVED_AT, SK, SOURCE,
-    STATUS, StatusKey, TTL, counter_pk, counter_sk, event_pk, list_pk, mark_sk, outbox_pk, parse_counter_sk,
-    parse_event_pk, parse_time_sk, part_sk, record_pk, sortable, time_sk,
+    STATUS, StatusKey, TTL, TURN, counter_pk, counter_sk, event_pk, list_pk, mark_sk, outbox_pk,
+    parse_counter_sk, parse_event_pk, parse_time_sk, part_sk, record_pk, sortable, time_sk,
 };
 
 type Item = HashMap<String, AttributeValue>;
@@ -39,7 +39,7 @@ type Item = HashMap<String, AttributeValue>;
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 
 /// Days for which a status item outlives its event, so that a late repetition still finds what became of it.
-const STATUS_DAYS_MORE: i64 = 1;
+pub(crate) const STATUS_DAYS_MORE: i64 = 1;
 
 /// Days for which counters and outbox records are kept.
 const COUNTER_DAYS: i64 = 400;
@@ -129,6 +129,8 @@ pub struct Lease {
     /// What it is on.
     pub key: StatusKey,
     fence: i64,
+    /// Its place in its lane, if it has one.
+    pub turn: Option<EpochMillis>,
     /// Everything that was tried before.
     pub attempts: Attempts,
 }
@@ -464,7 +466,12 @@ impl Store {
             });
         }
         let attempts = attempts(&item, &key)?;
-        Ok(Leased::Ours(Lease { fence: number(&item, FENCE).unwrap_or_default(), key, attempts }))
+        Ok(Leased::Ours(Lease {
+            fence: number(&item, FENCE).unwrap_or_default(),
+            turn: millis(&item, TURN),
+            key,
+            attempts,
+        }))
     }
 
     /// Writes down what was tried, under the lease, and what the event's status is now. A status other than
