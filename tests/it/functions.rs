@@ -414,6 +414,17 @@ async fn a_function_that_is_not_set_up_says_what_is_missing() {
             assert!(output.contains(missing), "{name} without {missing}: {output}");
         }
     }
+    let ordered = setting.folder.path().join("ordered.toml");
+    let text = "[sources.shop]\nprovider = \"generic\"\nverify = \"none\"\norder = \"json:/customer\"\n";
+    std::fs::write(&ordered, text).unwrap();
+    let variables = [setting.variables.as_slice(), &[(env::CONFIG, ordered.display().to_string())]].concat();
+    for name in ["ingest", "worker"] {
+        let (status, output) = Function::start(name, &variables).await.ended().await;
+        assert!(!status.success(), "{name}");
+        for said in ["[sources.shop]", "Ordered=true", env::ORDERED_QUEUE_URL] {
+            assert!(output.contains(said), "{name}: {output}");
+        }
+    }
     let wrong =
         [setting.variables.as_slice(), &[(env::CONFIG, "/no/such/hookgate.toml".to_owned())]].concat();
     let (status, output) = Function::start("ingest", &wrong).await.ended().await;

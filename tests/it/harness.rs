@@ -25,8 +25,8 @@ use axum::{Router, body::Body, extract::State};
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use hookgate::{
-    dev::{Options, Stack},
-    local::{DEAD_LETTERS, Folder, QUEUE, TABLE},
+    dev::{Options, Stack, create_queues},
+    local::{DEAD_LETTERS, Folder, ORDERED, QUEUE, TABLE},
     samples::{self, Ready, Sample},
 };
 use hookgate_aws::{
@@ -303,8 +303,15 @@ impl World {
         self.scan().await.iter().filter(|item| is(item)).count()
     }
 
+    /// What is in the queue, and in the FIFO queue beside it.
     pub(crate) fn queue(&self) -> Counts {
-        self.stack.engines.sqs().counts(QUEUE).unwrap()
+        let counts = |queue| self.stack.engines.sqs().counts(queue).unwrap();
+        let (queue, ordered) = (counts(QUEUE), counts(ORDERED));
+        Counts {
+            visible: queue.visible + ordered.visible,
+            in_flight: queue.in_flight + ordered.in_flight,
+            delayed: queue.delayed + ordered.delayed,
+        }
     }
 
     pub(crate) fn dead_letters(&self) -> Vec<Message> {
@@ -360,8 +367,11 @@ impl World {
 
     /// What is in flight, and how often it was received.
     fn in_flight(&self) -> Vec<(String, u32)> {
-        let messages = self.stack.engines.sqs().peek(QUEUE, 1_000).unwrap();
-        let in_flight = messages.into_iter().filter(|message| message.state == MessageState::InFlight);
+        let peek = |queue| self.stack.engines.sqs().peek(queue, 1_000).unwrap();
+        let in_flight = [QUEUE, ORDERED]
+            .into_iter()
+            .flat_map(peek)
+            .filter(|message| message.state == MessageState::InFlight);
         in_flight.map(|message| (message.message_id, message.receive_count)).collect()
     }
 
@@ -471,21 +481,13 @@ impl Bench {
         let clock = Clock::manual(START_MS);
         let engines = Engines::start(EngineOptions::memory(clock.clone())).await.unwrap();
         engines.dynamodb().create_table(schema::definition(TABLE)).unwrap();
-        engines.sqs().create_queue(DEAD_LETTERS, &BTreeMap::new()).unwrap();
-        let redrive =
-            json!({"deadLetterTargetArn": engines.sqs().queue_arn(DEAD_LETTERS), "maxReceiveCount": 5});
-        let attributes = BTreeMap::from([
-            ("VisibilityTimeout".to_owned(), "360".to_owned()),
-            ("MaximumMessageSize".to_owned(), "1048576".to_owned()),
-            ("RedrivePolicy".to_owned(), redrive.to_string()),
-        ]);
-        let queue_url = engines.sqs().create_queue(QUEUE, &attributes).unwrap();
+        let (queue_url, ordered_queue_url) = create_queues(engines.sqs()).unwrap();
         let config = Config::parse(&config.replace("DEST", &destination.place));
         let config = Arc::new(config.unwrap_or_else(|problems| panic!("{problems:#?}")));
         let clients =
             Clients::local(engines.dynamodb().endpoint(), engines.sqs().endpoint(), Patience::WORKER);
         let store = Store::new(clients.dynamodb.clone(), TABLE);
-        let queue = Queue::new(clients.sqs.clone(), &queue_url);
+        let queue = Queue::new(clients.sqs.clone(), &queue_url).with_ordered(Some(ordered_queue_url));
         let secrets = Secrets::from_json(&json!({"shop": [SHOP_SECRET]}).to_string()).unwrap();
         let secrets = Arc::new(SecretStore::fixed(secrets));
         let ambient = {
@@ -530,6 +532,11 @@ impl Bench {
 
     /// Any text of the shop, taken in by ingest.
     pub(crate) async fn take_in(&self, body: &[u8]) {
+        assert_eq!(self.offer(body).await, 200);
+    }
+
+    /// The same, whatever the answer: its status.
+    pub(crate) async fn offer(&self, body: &[u8]) -> u64 {
         let event = json!({
             "version": "2.0", "rawPath": "/webhooks/shop",
             "headers": {"content-type": "application/json", "x-signature": signature(SHOP_SECRET, body)},
@@ -538,7 +545,7 @@ impl Bench {
         });
         let answer =
             serde_json::to_value(self.ingest.handle(&event.to_string(), None).await.unwrap()).unwrap();
-        assert_eq!(answer["statusCode"], 200, "{answer}");
+        answer["statusCode"].as_u64().unwrap()
     }
 
     /// A message in the queue that ingest has not sent.
@@ -547,20 +554,45 @@ impl Bench {
         send.send().await.unwrap();
     }
 
+    /// The same in a FIFO queue.
+    pub(crate) async fn message_in_order(&self, queue_url: &str, group: &str, id: &str, body: &str) {
+        let send = self.clients.sqs.send_message().queue_url(queue_url).message_body(body);
+        send.message_group_id(group).message_deduplication_id(id).send().await.unwrap();
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         self.engines.sqs().counts(QUEUE).unwrap()
     }
 
     /// Receives up to ten messages.
     pub(crate) async fn receive(&self) -> Vec<Message> {
-        self.engines.sqs().receive(QUEUE, 10, Duration::ZERO).await.unwrap()
+        self.receive_of(QUEUE).await
+    }
+
+    /// The same of any queue.
+    pub(crate) async fn receive_of(&self, queue: &str) -> Vec<Message> {
+        self.engines.sqs().receive(queue, 10, Duration::ZERO).await.unwrap()
+    }
+
+    /// How many items have a partition key that begins like this.
+    pub(crate) async fn items(&self, prefix: &str) -> usize {
+        let scan = self.clients.dynamodb.scan().table_name(TABLE).consistent_read(true);
+        let items = scan.send().await.unwrap().items.unwrap();
+        items.iter().filter(|item| item[schema::PK].as_s().unwrap().starts_with(prefix)).count()
     }
 
     /// Has the worker work a batch off, in a task of its own; the answer is the ids of the messages that come back.
     pub(crate) fn work(&self, messages: &[Message]) -> JoinHandle<Vec<String>> {
         let records: Vec<Value> = messages
             .iter()
-            .map(|m| json!({"messageId": m.message_id, "body": m.body, "eventSource": "aws:sqs"}))
+            .map(|m| {
+                let queue = if m.sequence_number.is_some() { ORDERED } else { QUEUE };
+                json!({
+                    "messageId": m.message_id, "body": m.body, "eventSource": "aws:sqs",
+                    "eventSourceARN": self.engines.sqs().queue_arn(queue),
+                    "attributes": {"MessageGroupId": m.group_id.as_deref().unwrap_or_default()},
+                })
+            })
             .collect();
         let event = json!({ "Records": records }).to_string();
         let worker = self.worker.clone();
@@ -573,20 +605,25 @@ impl Bench {
 
     /// One batch, with what the queue's trigger does around it: what is finished is deleted.
     pub(crate) async fn turn(&self) -> (Vec<Message>, Vec<String>) {
-        let messages = self.receive().await;
+        self.turn_of(QUEUE).await
+    }
+
+    /// The same of any queue.
+    pub(crate) async fn turn_of(&self, queue: &str) -> (Vec<Message>, Vec<String>) {
+        let messages = self.receive_of(queue).await;
         if messages.is_empty() {
             return (messages, Vec::new());
         }
         let failed = self.work(&messages).await.unwrap();
         for message in messages.iter().filter(|message| !failed.contains(&message.message_id)) {
-            self.engines.sqs().delete(QUEUE, &message.receipt_handle).unwrap();
+            self.engines.sqs().delete(queue, &message.receipt_handle).unwrap();
         }
         (messages, failed)
     }
 
-    /// Works off what is in the queue, batch by batch, until nothing is due.
+    /// Works off what is in the queues, batch by batch, until nothing is due.
     pub(crate) async fn work_off(&self) {
-        while !self.turn().await.0.is_empty() {}
+        while !self.turn_of(ORDERED).await.0.is_empty() || !self.turn().await.0.is_empty() {}
     }
 
     /// Works off what comes within so many minutes, with a sweep each.

@@ -22,6 +22,7 @@ mod flow_catalogue;
 mod flow_destinations;
 mod flow_known;
 mod flow_modes;
+mod flow_order;
 mod flow_refuse;
 mod flow_replay;
 mod flow_requests;

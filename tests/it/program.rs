@@ -570,6 +570,10 @@ async fn check_reads_the_configuration_and_names_every_line_that_is_wrong() {
     fs::write(place.path("hookgate.toml"), "[sources.mine]\nprovider = \"github\"\n").unwrap();
     let text = place.run(&["check"]).await.ok();
     assert!(text.contains("/webhooks/mine") && !text.contains("/webhooks/hang"), "{text}");
+    let ordered = "[sources.mine]\nprovider = \"github\"\norder = \"json:/repository/id\"\n";
+    fs::write(place.path("hookgate.toml"), ordered).unwrap();
+    let text = place.run(&["check"]).await.ok();
+    assert!(text.contains("ordered by json:/repository/id") && text.contains("Ordered=true"), "{text}");
 }
 
 #[tokio::test]
@@ -589,7 +593,13 @@ async fn providers_and_env_say_what_there_is() {
         .map(|line| line.strip_prefix("export ").and_then(|rest| rest.split_once('=')).unwrap())
         .map(|(name, value)| (name, value.trim_matches('\'')))
         .collect();
-    for name in ["AWS_ACCESS_KEY_ID", "AWS_REGION", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_SQS"] {
+    for name in [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_REGION",
+        "AWS_ENDPOINT_URL_DYNAMODB",
+        "AWS_ENDPOINT_URL_SQS",
+        "HOOKGATE_ORDERED_QUEUE_URL",
+    ] {
         assert!(!variables[name].is_empty(), "{name}");
     }
     // They are all that a function needs.

@@ -23,6 +23,10 @@ pub const TABLE: &str = "hookgate-events";
 pub const QUEUE: &str = "hookgate-events";
 /// Name of the local dead-letter queue.
 pub const DEAD_LETTERS: &str = "hookgate-dead-letters";
+/// Name of the local FIFO queue, for events that have an order.
+pub const ORDERED: &str = "hookgate-ordered.fifo";
+/// Name of its dead-letter queue.
+pub const ORDERED_DEAD_LETTERS: &str = "hookgate-ordered-dead-letters.fifo";
 
 /// Where a running stack can be reached; `stack.json` in the data folder.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -37,6 +41,9 @@ pub struct Endpoints {
     pub queue_url: String,
     /// URL of the dead-letter queue.
     pub dead_letter_queue_url: String,
+    /// URL of the FIFO queue. Files of before have none.
+    #[serde(default)]
+    pub ordered_queue_url: String,
 }
 
 /// The data folder.

@@ -29,6 +29,7 @@ use hookgate_core::{
     gate::{self, Admission, Reason},
     ids::Name,
     lifecycle::{Next, Put, Sent, decide},
+    order::{Lane, in_order},
     outcome::{Answer, Refusal},
     quarantine::Quarantined,
     request::{Request, route},
@@ -74,7 +75,7 @@ impl Ingest {
         let clients = Clients::from_env(&lookup, Patience::INGEST)?;
         Ok(Self {
             store: Store::new(clients.dynamodb, settings.table),
-            queue: Queue::new(clients.sqs, settings.queue_url),
+            queue: Queue::new(clients.sqs, settings.queue_url).with_ordered(settings.ordered_queue_url),
             secrets: Arc::new(SecretStore::new(&settings.secrets, &clients.secrets_manager)),
             config: Arc::new(settings.config),
             keys: Arc::new(SenderKeys::default()),
@@ -274,7 +275,9 @@ impl Ingest {
                 }
             },
         };
-        let duplicate = match decide(put, sent) {
+        let next = decide(put, sent);
+        let next = if event.order_key.is_some() { in_order(next) } else { next };
+        let duplicate = match next {
             Next::Acknowledge { duplicate } => duplicate,
             Next::Outbox { duplicate } => {
                 let due = Due { at: line.now, source: event.source.clone(), id: event.id.clone() };
@@ -284,7 +287,13 @@ impl Ingest {
                 }
                 duplicate
             }
-            Next::Unavailable => return line.failed(&"neither the table nor the queue took the event"),
+            Next::Unavailable if put == Put::Failed => {
+                return line.failed(&"neither the table nor the queue took the event");
+            }
+            Next::Unavailable => {
+                return line
+                    .failed(&"the FIFO queue did not take the event, so it has no place in the order yet");
+            }
         };
         line.kept(event, duplicate, put, sent);
         gate::acknowledge(&source.answer, event, duplicate, line.request_id)
@@ -298,7 +307,11 @@ impl Ingest {
     }
 
     async fn send(&self, message: &Message, sent: Sent, event: &Event, trace: Option<&str>) -> Sent {
-        match self.queue.send(message, 0, trace).await {
+        let result = match Lane::of(event) {
+            None => self.queue.send(message, 0, trace).await,
+            Some(lane) => self.queue.send_in_order(message, &lane, None, trace).await,
+        };
+        match result {
             Ok(()) => sent,
             Err(error) => {
                 tracing::warn!(source = %event.source, event.id = %event.id, error = %error, "the event was not queued");

@@ -1,6 +1,6 @@
 //! worker: runs the actions of stored events, queues what is due, finds what was stored and never queued.
 //!
-//! One function with three triggers: the queue ([`Worker::batch`]), a schedule ([`Worker::sweep`]) and the table's
+//! One function with three triggers: the queue ([`Worker::batch`]) and the FIFO queue beside it, a schedule ([`Worker::sweep`]) and the table's
 //! stream ([`Worker::stream`]). What they do about failures is decided in `hookgate_core::lifecycle`.
 
 use std::{collections::BTreeSet, panic::AssertUnwindSafe, sync::Arc};
@@ -27,12 +27,14 @@ use hookgate_core::{
     event::{Event, view_for},
     ids::Name,
     lifecycle::{Attempt, AttemptOutcome, Put, ROUTING, Status, Step, Wake, retry_at, wake},
+    order::Lane,
     routing,
     secret::Secrets,
     time::EpochMillis,
 };
 
 mod destinations;
+mod lanes;
 mod line;
 pub mod run;
 mod stream;
@@ -41,6 +43,7 @@ pub mod trigger;
 
 pub use destinations::Destinations;
 use destinations::{Bearer, Gate};
+use lanes::{Turned, grouped, is_fifo};
 use line::Worked;
 pub use sweep::Swept;
 
@@ -100,7 +103,7 @@ impl Worker {
         let egress =
             Egress::new(&settings.config.allow_hosts).context("making the HTTP client of the actions")?;
         Ok(Self {
-            queue: Queue::new(clients.sqs, settings.queue_url),
+            queue: Queue::new(clients.sqs, settings.queue_url).with_ordered(settings.ordered_queue_url),
             secrets: Arc::new(SecretStore::new(&settings.secrets, &clients.secrets_manager)),
             performer: Performer {
                 aws: AwsCaller::from_env(&lookup, egress.unguarded())?,
@@ -126,19 +129,26 @@ impl Worker {
             .collect()
     }
 
-    /// Works off one batch of the queue, every record for itself. The answer names the messages that come back.
+    /// Works off one batch of the queue, every record for itself; of the FIFO queue, every group for itself. The answer
+    /// names the messages that come back.
     pub async fn batch(&self, batch: SqsEvent) -> SqsBatchResponse {
-        let records = batch.records.into_iter().map(|message| async move {
-            let id = message.message_id.clone().unwrap_or_default();
-            // A record that panics must not take the other nine with it.
-            let handled = AssertUnwindSafe(self.message(&message)).catch_unwind().await.unwrap_or_else(|_| {
-                tracing::error!(message_id = %id, outcome = "poison", "a record made the worker panic; it comes back and ends in the dead-letter queue");
-                Handled::ComesBack
-            });
-            (id, handled)
+        let groups = grouped(batch.records).into_iter().map(|group| async move {
+            let mut handled = Vec::new();
+            for message in group {
+                // What is behind a record that comes back comes back with it, or it would get before.
+                let how = match handled.last() {
+                    Some((_, Handled::ComesBack)) => Handled::ComesBack,
+                    _ => self.record(&message).await,
+                };
+                handled.push((message.message_id.unwrap_or_default(), how));
+            }
+            handled
         });
-        let failed =
-            join_all(records).await.into_iter().filter(|(_, handled)| *handled == Handled::ComesBack);
+        let failed = join_all(groups)
+            .await
+            .into_iter()
+            .flatten()
+            .filter(|(_, handled)| *handled == Handled::ComesBack);
         let mut response = SqsBatchResponse::default();
         response.batch_item_failures = failed
             // An empty identifier would make SQS return the whole batch.
@@ -152,21 +162,39 @@ impl Worker {
         response
     }
 
+    /// A record that panics must not take the other nine with it.
+    async fn record(&self, record: &SqsMessage) -> Handled {
+        AssertUnwindSafe(self.message(record)).catch_unwind().await.unwrap_or_else(|_| {
+            let id = record.message_id.as_deref().unwrap_or_default();
+            tracing::error!(message_id = %id, outcome = "poison", "a record made the worker panic; it comes back and ends in the dead-letter queue");
+            Handled::ComesBack
+        })
+    }
+
     async fn message(&self, record: &SqsMessage) -> Handled {
         let message = match Message::from_text(record.body.as_deref().unwrap_or_default()) {
             Ok(message) => message,
             Err(error) => {
                 let id = record.message_id.as_deref().unwrap_or_default();
                 tracing::error!(message_id = %id, outcome = "poison", error = %error, "a message is not one of ours; it comes back and ends in the dead-letter queue");
-                return Handled::ComesBack;
+                return self.poison(record).await;
             }
         };
         let trace = record.attributes.get(trace::ATTRIBUTE).map(String::as_str);
-        let Err(error) = self.deliver(&message, trace).await else { return Handled::Finished };
+        let result = match is_fifo(record) {
+            false => self.deliver(&message, trace).await,
+            true => self.enter(&message, record, trace).await,
+        };
+        let Err(error) = result else { return Handled::Finished };
         let damaged = matches!(error.downcast_ref(), Some(StoreError::Damaged { .. }))
             || error.downcast_ref::<CodecError>().is_some();
         if damaged {
             tracing::error!(source = %message.source, event.id = %message.id, outcome = "poison", error = format!("{error:#}"), "the event can't be read; it comes back and ends in the dead-letter queue");
+            return self.poison(record).await;
+        }
+        if is_fifo(record) {
+            // A new message would get behind the others of its key.
+            tracing::warn!(source = %message.source, event.id = %message.id, trace = trace.and_then(trace::root), outcome = "deferred", deferred = 1, error = format!("{error:#}"), "the event comes back, with those behind it");
             return Handled::ComesBack;
         }
         // The table or the secrets can't be reached. To let the message come back by itself would count as
@@ -189,7 +217,7 @@ impl Worker {
         let started = self.ambient.now();
         let Some((event, stored)) = self.stored(message).await? else {
             tracing::warn!(source = %message.source, event.id = %message.id, trace = trace.and_then(trace::root), outcome = "gone", "a message points at an event that is no longer kept");
-            return Ok(());
+            return self.leave_forgotten(message).await;
         };
         let source = self.config.sources.get(&event.source);
         let retention_days = source.map_or(RETENTION_DAYS, |source| source.retention_days);
@@ -198,7 +226,7 @@ impl Worker {
             Leased::Ours(lease) => lease,
             Leased::Finished(status) => {
                 tracing::info!(source = %event.source, event.id = %event.id, trace = trace.and_then(trace::root), outcome = "repeated", status = status.word(), "repeated: it is {} already", status.word());
-                return Ok(());
+                return self.leave_ended(&event).await;
             }
             Leased::Held { until } => {
                 // Whoever has it may die; then this brings it back. The message itself must not: it would be
@@ -209,10 +237,15 @@ impl Worker {
             }
         };
         let before = lease.attempts.runs();
-        let Stand { status, next_at, comes_at } = match self
-            .work(source, &event, message.reserved.as_ref(), retention_days, trace, &mut lease)
-            .await
-        {
+        let worked = match self.turn(&event, &mut lease, retention_days, trace).await {
+            Ok(Turned::Waits) => return Ok(()),
+            Ok(Turned::TooLate) => Ok(Stand::at(Status::Dead, None)),
+            Ok(Turned::Goes) => {
+                self.work(source, &event, message.reserved.as_ref(), retention_days, trace, &mut lease).await
+            }
+            Err(error) => Err(error),
+        };
+        let Stand { status, next_at, comes_at } = match worked {
             Ok(stand) => stand,
             Err(error) if lost(&event, &error) => return Ok(()),
             Err(error) => return Err(error),
@@ -229,7 +262,10 @@ impl Worker {
         let runs = lease.attempts.0.iter().filter(|attempt| attempt.outcome.is_run());
         let attempts = &runs.skip(before).cloned().collect::<Vec<_>>();
         Worked { event: &event, trace, stored, attempts, status, started, now }.log();
-        Ok(())
+        match status.is_final() {
+            true => self.leave(&event, &lease).await,
+            false => Ok(()),
+        }
     }
 
     /// Writes down where an event stands. What was not written down is done again, so this is not given up easily:
@@ -448,7 +484,8 @@ impl Worker {
     ) -> anyhow::Result<()> {
         match wake(now, at) {
             Wake::Message { delay_seconds } => {
-                self.queue.send(&Message::pointing(&event.source, &event.id), delay_seconds, trace).await?;
+                let message = Message::pointing(&event.source, &event.id).in_lane(Lane::of(event));
+                self.queue.send(&message, delay_seconds, trace).await?;
             }
             Wake::Outbox => {
                 let due = Due { at, source: event.source.clone(), id: event.id.clone() };

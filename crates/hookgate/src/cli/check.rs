@@ -112,6 +112,12 @@ fn of_the_sources(config: &Config) -> Vec<String> {
                 source.name
             )),
         }
+        if let Some(order) = &source.order {
+            warnings.push(format!(
+                "source {} is ordered by {order}: deploy with Ordered=true, the functions don't start without its FIFO queue",
+                source.name
+            ));
+        }
     }
     warnings
 }

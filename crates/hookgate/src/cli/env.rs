@@ -46,6 +46,7 @@ impl Env {
             ("AWS_ENDPOINT_URL_SQS", endpoints.sqs),
             (env::TABLE, TABLE.to_owned()),
             (env::QUEUE_URL, endpoints.queue_url),
+            (env::ORDERED_QUEUE_URL, endpoints.ordered_queue_url),
             (env::SECRETS, format!("file://{}", secrets.display())),
             (env::PUBLIC_URL, endpoints.gateway),
             (env::ALLOW_HOSTS, inbox),

@@ -23,7 +23,7 @@ use ingest::Ingest;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use worker::Worker;
 
-use crate::local::{DEAD_LETTERS, Endpoints, Folder, QUEUE, TABLE};
+use crate::local::{DEAD_LETTERS, Endpoints, Folder, ORDERED, ORDERED_DEAD_LETTERS, QUEUE, TABLE};
 
 mod aws;
 mod front;
@@ -40,6 +40,9 @@ pub const VISIBILITY_SECONDS: u32 = 360;
 
 /// Receives after which a message is poison, as in `template.yaml`.
 pub const RECEIVES_MAX: u32 = 5;
+
+/// The same in the FIFO queue, where what comes back would lose its place as a dead letter: ten hours of an outage.
+pub const ORDERED_RECEIVES_MAX: u32 = 100;
 
 /// Largest message, as in `template.yaml`.
 const MESSAGE_BYTES_MAX: u32 = 1024 * 1024;
@@ -106,7 +109,7 @@ impl Stack {
                 .await?;
         engines.dynamodb().create_table(schema::definition(TABLE))?;
         engines.dynamodb().set_ttl(TABLE, schema::TTL)?;
-        let queue_url = create_queues(engines.sqs())?;
+        let (queue_url, ordered_queue_url) = create_queues(engines.sqs())?;
         release_in_flight(engines.sqs())?;
 
         let generated = secrets::complete(&folder.secrets(), &config, &url)?;
@@ -122,7 +125,7 @@ impl Stack {
         let ingest = Arc::new(Ingest {
             config: config.clone(),
             store: Store::new(for_ingest.dynamodb, TABLE),
-            queue: Queue::new(for_ingest.sqs, &queue_url),
+            queue: Queue::new(for_ingest.sqs, &queue_url).with_ordered(Some(ordered_queue_url.clone())),
             secrets: Arc::new(SecretStore::new(&from, &for_ingest.secrets_manager)),
             keys: Arc::new(SenderKeys::for_tests()),
             full: std::sync::Mutex::default(),
@@ -132,7 +135,7 @@ impl Stack {
         let store = Store::new(for_worker.dynamodb, TABLE);
         let egress = Egress::new(&config.allow_hosts).context("making the HTTP client of the actions")?;
         let worker = Arc::new(Worker {
-            queue: Queue::new(for_worker.sqs, &queue_url),
+            queue: Queue::new(for_worker.sqs, &queue_url).with_ordered(Some(ordered_queue_url.clone())),
             secrets: Arc::new(SecretStore::new(&from, &for_worker.secrets_manager)),
             performer: Performer {
                 aws: AwsCaller::local(egress.unguarded(), |service| aws_endpoint(&url, service)),
@@ -152,13 +155,16 @@ impl Stack {
             sqs: engines.sqs().endpoint(),
             queue_url,
             dead_letter_queue_url: engines.sqs().queue_url(DEAD_LETTERS)?,
+            ordered_queue_url,
         };
         folder.write_endpoints(&endpoints)?;
         let inbox = Inbox::open((!ephemeral).then(|| folder.inbox()))?;
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(front::serve(listener, ingest.clone(), inbox.clone(), clock.clone(), stopped.clone()));
-        tasks.spawn(triggers::queue(engines.sqs().clone(), worker.clone(), stopped.clone()));
+        for queue in [QUEUE, ORDERED] {
+            tasks.spawn(triggers::queue(engines.sqs().clone(), queue, worker.clone(), stopped.clone()));
+        }
         tasks.spawn(triggers::schedule(clock.clone(), worker.clone(), stopped.clone()));
         let position = (!ephemeral).then(|| folder.stream_position());
         tasks.spawn(triggers::stream(engines.dynamodb().clone(), clock, worker.clone(), position, stopped));
@@ -184,31 +190,43 @@ fn ambient(clock: &Clock) -> Ambient {
     Ambient::new(move || EpochMillis::from_millis(clock.now_ms()), move || system.random())
 }
 
-fn create_queues(sqs: &Sqs) -> anyhow::Result<String> {
-    let attribute = |name: &str, value: String| (name.to_owned(), value);
-    let common = [
-        attribute("MaximumMessageSize", MESSAGE_BYTES_MAX.to_string()),
-        attribute("MessageRetentionPeriod", MESSAGE_SECONDS.to_string()),
+/// The queue and the FIFO queue, each with its dead-letter queue, as `template.yaml` has them; their URLs.
+///
+/// # Errors
+/// When the queues' store fails.
+pub fn create_queues(sqs: &Sqs) -> anyhow::Result<(String, String)> {
+    let create = |queue: &str, dead_letters: &str, receives_max: u32, more: &[(&str, &str)]| {
+        let mut attributes = BTreeMap::from([
+            ("MaximumMessageSize".to_owned(), MESSAGE_BYTES_MAX.to_string()),
+            ("MessageRetentionPeriod".to_owned(), MESSAGE_SECONDS.to_string()),
+        ]);
+        attributes.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        sqs.create_queue(dead_letters, &attributes)?;
+        let redrive = serde_json::json!({
+            "deadLetterTargetArn": sqs.queue_arn(dead_letters), "maxReceiveCount": receives_max,
+        });
+        attributes.insert("VisibilityTimeout".to_owned(), VISIBILITY_SECONDS.to_string());
+        attributes.insert("RedrivePolicy".to_owned(), redrive.to_string());
+        anyhow::Ok(sqs.create_queue(queue, &attributes)?)
+    };
+    let queue = create(QUEUE, DEAD_LETTERS, RECEIVES_MAX, &[])?;
+    let fifo = [
+        ("FifoQueue", "true"),
+        ("DeduplicationScope", "messageGroup"),
+        ("FifoThroughputLimit", "perMessageGroupId"),
     ];
-    sqs.create_queue(DEAD_LETTERS, &BTreeMap::from(common.clone()))?;
-    let mut attributes = BTreeMap::from(common);
-    attributes.extend([
-        attribute("VisibilityTimeout", VISIBILITY_SECONDS.to_string()),
-        attribute(
-            "RedrivePolicy",
-            serde_json::json!({"deadLetterTargetArn": sqs.queue_arn(DEAD_LETTERS), "maxReceiveCount": RECEIVES_MAX})
-                .to_string(),
-        ),
-    ]);
-    Ok(sqs.create_queue(QUEUE, &attributes)?)
+    Ok((queue, create(ORDERED, ORDERED_DEAD_LETTERS, ORDERED_RECEIVES_MAX, &fifo)?))
 }
 
 /// Messages that were in work when the last stack ended: nobody has them now, so they need not wait out their
 /// visibility timeout.
 fn release_in_flight(sqs: &Sqs) -> anyhow::Result<()> {
-    for message in sqs.peek(QUEUE, usize::MAX)? {
-        if message.state == hookgate_embedded::MessageState::InFlight && !message.receipt_handle.is_empty() {
-            sqs.change_visibility(QUEUE, &message.receipt_handle, 0)?;
+    for queue in [QUEUE, ORDERED] {
+        for message in sqs.peek(queue, usize::MAX)? {
+            let in_flight = message.state == hookgate_embedded::MessageState::InFlight;
+            if in_flight && !message.receipt_handle.is_empty() {
+                sqs.change_visibility(queue, &message.receipt_handle, 0)?;
+            }
         }
     }
     Ok(())

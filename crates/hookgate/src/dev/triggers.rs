@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
 use worker::{Worker, trigger::SWEEP};
 
-use crate::local::{QUEUE, TABLE};
+use crate::local::TABLE;
 
 /// Messages in a batch.
 const BATCH: usize = 10;
@@ -42,11 +42,16 @@ async fn unless_stopped<T>(stopped: &mut watch::Receiver<bool>, work: impl Futur
 
 /// Receives batches, has them worked off, deletes what is finished. What failed comes back after its visibility
 /// timeout.
-pub(super) async fn queue(sqs: Sqs, worker: Arc<Worker>, mut stopped: watch::Receiver<bool>) {
+pub(super) async fn queue(
+    sqs: Sqs,
+    queue: &'static str,
+    worker: Arc<Worker>,
+    mut stopped: watch::Receiver<bool>,
+) {
     let places = Arc::new(Semaphore::new(CONCURRENCY));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { break };
-        let Some(received) = unless_stopped(&mut stopped, sqs.receive(QUEUE, BATCH, WAIT)).await else {
+        let Some(received) = unless_stopped(&mut stopped, sqs.receive(queue, BATCH, WAIT)).await else {
             break;
         };
         match received {
@@ -54,7 +59,7 @@ pub(super) async fn queue(sqs: Sqs, worker: Arc<Worker>, mut stopped: watch::Rec
             Ok(messages) => {
                 let (sqs, worker) = (sqs.clone(), worker.clone());
                 tokio::spawn(async move {
-                    batch(&sqs, &worker, messages).await;
+                    batch(&sqs, queue, &worker, messages).await;
                     drop(place);
                 });
             }
@@ -71,8 +76,8 @@ pub(super) async fn queue(sqs: Sqs, worker: Arc<Worker>, mut stopped: watch::Rec
     }
 }
 
-async fn batch(sqs: &Sqs, worker: &Worker, messages: Vec<Message>) {
-    let records: Vec<Value> = messages.iter().map(record).collect();
+async fn batch(sqs: &Sqs, queue: &str, worker: &Worker, messages: Vec<Message>) {
+    let records: Vec<Value> = messages.iter().map(|message| record(queue, message)).collect();
     let answer = worker.invoke(&json!({ "Records": records }).to_string()).await;
     let answer = match answer {
         Ok(answer) => answer,
@@ -89,14 +94,14 @@ async fn batch(sqs: &Sqs, worker: &Worker, messages: Vec<Message>) {
         .filter_map(|failure| failure.get("itemIdentifier")?.as_str())
         .collect();
     for message in messages.iter().filter(|message| !failed.contains(&message.message_id.as_str())) {
-        if let Err(error) = sqs.delete(QUEUE, &message.receipt_handle) {
+        if let Err(error) = sqs.delete(queue, &message.receipt_handle) {
             tracing::warn!(%error, "a finished message was not deleted; it will be seen again");
         }
     }
 }
 
 /// A message as Lambda hands it over.
-fn record(message: &Message) -> Value {
+fn record(queue: &str, message: &Message) -> Value {
     let mut record = json!({
         "messageId": message.message_id,
         "receiptHandle": message.receipt_handle,
@@ -109,7 +114,7 @@ fn record(message: &Message) -> Value {
         },
         "messageAttributes": {},
         "eventSource": "aws:sqs",
-        "eventSourceARN": format!("arn:aws:sqs:us-east-1:000000000000:{QUEUE}"),
+        "eventSourceARN": format!("arn:aws:sqs:us-east-1:000000000000:{queue}"),
         "awsRegion": "us-east-1",
     });
     // What a message does not have is not there: a null is none of the texts that a function expects.
