@@ -12,7 +12,7 @@
 
 use std::{collections::BTreeSet, path::Path, sync::LazyLock, time::Duration};
 
-use hookgate::dev::{RECEIVES_MAX, VISIBILITY_SECONDS};
+use hookgate::dev::{ORDERED_RECEIVES_MAX, RECEIVES_MAX, VISIBILITY_SECONDS};
 use hookgate_aws::{clients::Patience, env, metrics, schema};
 use hookgate_core::{
     aws::AwsService, codec::FRAME_IN_MESSAGE_BYTES_MAX, config::Config, lifecycle::LEASE_MS,
@@ -115,17 +115,26 @@ fn reference(value: &Value) -> Option<&str> {
     value.get("Ref").or_else(|| value.get("Fn::GetAtt"))?.as_str()
 }
 
-/// Every right of a role, as `action on resource`.
+/// What is there if a condition holds, and nothing if not: the condition, and what it is.
+fn conditional(value: &Value) -> Option<(&str, &Value)> {
+    let parts = value.get("Fn::If")?.as_array()?;
+    assert_eq!(parts[2], json!({"Ref": "AWS::NoValue"}), "{value}");
+    Some((text(&parts[0]), &parts[1]))
+}
+
+/// Every right of a role, as `action on resource`, with ` if condition` where it has one.
 fn rights(role: &str) -> BTreeSet<String> {
     let mut rights = BTreeSet::new();
     for statement in statements(role) {
         for action in each(&statement["Action"]) {
             for on in each(&statement["Resource"]) {
+                let (condition, on) =
+                    conditional(on).map_or((String::new(), on), |(name, on)| (format!(" if {name}"), on));
                 let on = match on.as_str() {
                     Some("*") => "*",
                     _ => reference(on).unwrap_or_else(|| panic!("not a reference: {on}")),
                 };
-                rights.insert(format!("{} on {on}", text(action)));
+                rights.insert(format!("{} on {on}{condition}", text(action)));
             }
         }
     }
@@ -188,13 +197,18 @@ fn every_method_of_both_paths_reaches_ingest() {
     assert_eq!(routes, set(["ANY /webhooks/{source}", "ANY /webhooks/{source}/{type}"]));
 }
 
+/// Each queue and its dead-letter queue.
+const QUEUES: [(&str, &str); 2] = [("Queue", "DeadLetterQueue"), ("OrderedQueue", "OrderedDeadLetterQueue")];
+
 // Queues: nothing is lost, nothing runs twice because of a timeout.
 
 #[test]
 fn a_message_stays_hidden_for_six_worker_timeouts() {
-    let hidden = number(&properties("Queue")["VisibilityTimeout"]);
-    let timeout = number(&properties("WorkerFunction")["Timeout"]);
-    assert!(hidden >= 6 * timeout, "{hidden} s hidden, {timeout} s of work");
+    for queue in ["Queue", "OrderedQueue"] {
+        let hidden = number(&properties(queue)["VisibilityTimeout"]);
+        let timeout = number(&properties("WorkerFunction")["Timeout"]);
+        assert!(hidden >= 6 * timeout, "{queue}: {hidden} s hidden, {timeout} s of work");
+    }
 }
 
 #[test]
@@ -202,6 +216,57 @@ fn the_local_queue_behaves_like_this_one() {
     let queue = properties("Queue");
     assert_eq!(number(&queue["VisibilityTimeout"]), u64::from(VISIBILITY_SECONDS));
     assert_eq!(number(&queue["RedrivePolicy"]["maxReceiveCount"]), u64::from(RECEIVES_MAX));
+}
+
+// The FIFO queue: there is one if it is wanted, and everything about it then.
+
+#[test]
+fn everything_of_the_fifo_queue_is_there_if_and_only_if_it_is_wanted() {
+    assert_eq!(TEMPLATE["Parameters"]["Ordered"]["Default"], "false");
+    assert_eq!(TEMPLATE["Conditions"]["IsOrdered"], json!({"Fn::Equals": [{"Ref": "Ordered"}, "true"]}));
+    let mut conditional = BTreeSet::new();
+    for (name, it) in resources().iter().chain(TEMPLATE["Outputs"].as_object().unwrap()) {
+        assert_eq!(name.starts_with("Ordered"), it["Condition"] == "IsOrdered", "{name}");
+        if name.starts_with("Ordered") {
+            conditional.insert(name.clone());
+        }
+    }
+    assert_eq!(
+        conditional,
+        set([
+            "OrderedDeadLetterQueue",
+            "OrderedDeadLetterQueueUrl",
+            "OrderedDeadLettersAlarm",
+            "OrderedMapping",
+            "OrderedOldestMessageAlarm",
+            "OrderedQueue",
+            "OrderedQueueUrl",
+        ])
+    );
+}
+
+#[test]
+fn the_fifo_queue_is_one_and_so_is_its_dead_letter_queue() {
+    for queue in ["OrderedQueue", "OrderedDeadLetterQueue"] {
+        assert_eq!(properties(queue)["FifoQueue"], true, "{queue}");
+        assert!(text(&properties(queue)["QueueName"]["Fn::Sub"]).ends_with(".fifo"), "{queue}");
+        // Content decides nothing: ingest names every message.
+        assert!(properties(queue).get("ContentBasedDeduplication").is_none(), "{queue}");
+    }
+    let redrive = &properties("OrderedQueue")["RedrivePolicy"];
+    assert_eq!(redrive["deadLetterTargetArn"], json!({"Fn::GetAtt": "OrderedDeadLetterQueue.Arn"}));
+    assert_eq!(number(&redrive["maxReceiveCount"]), u64::from(ORDERED_RECEIVES_MAX));
+    assert_eq!(number(&properties("OrderedQueue")["VisibilityTimeout"]), u64::from(VISIBILITY_SECONDS));
+}
+
+#[test]
+fn the_worker_is_invoked_by_the_fifo_queue_which_knows_no_window() {
+    let mapping = properties("OrderedMapping");
+    assert_eq!(mapping["EventSourceArn"], json!({"Fn::GetAtt": "OrderedQueue.Arn"}));
+    assert_eq!(mapping["FunctionName"], json!({"Ref": "WorkerFunction"}));
+    assert_eq!(mapping["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]));
+    assert!(number(&mapping["BatchSize"]) <= 10);
+    assert!(mapping.get("MaximumBatchingWindowInSeconds").is_none());
 }
 
 /// Seconds that the longest action may take: what `timeout_seconds` takes at most.
@@ -246,6 +311,7 @@ fn ingest_is_not_stopped_while_it_waits_for_aws() {
 #[test]
 fn the_largest_message_is_not_too_large() {
     let largest = number(&properties("Queue")["MaximumMessageSize"]);
+    assert_eq!(number(&properties("OrderedQueue")["MaximumMessageSize"]), largest);
     let base64 = u64::try_from(FRAME_IN_MESSAGE_BYTES_MAX.div_ceil(3) * 4).unwrap();
     // Source and id, and the JSON around them.
     assert!(base64 + 8 * 1024 < largest, "{base64} of {largest}");
@@ -259,31 +325,35 @@ fn poison_goes_to_the_dead_letter_queue_but_not_before_five_crashes() {
 }
 
 #[test]
-fn the_dead_letter_queue_serves_the_queue_alone() {
-    let allow = &properties("DeadLetterQueue")["RedriveAllowPolicy"];
-    let name = text(&properties("Queue")["QueueName"]["Fn::Sub"]);
-    assert_eq!(allow["redrivePermission"], "byQueue");
-    let sources = allow["sourceQueueArns"].as_array().unwrap();
-    assert_eq!(sources.len(), 1);
-    assert!(text(&sources[0]["Fn::Sub"]).ends_with(&format!(":{name}")), "{} is not {name}", sources[0]);
+fn each_dead_letter_queue_serves_its_queue_alone() {
+    for (queue, dead_letters) in QUEUES {
+        let allow = &properties(dead_letters)["RedriveAllowPolicy"];
+        let name = text(&properties(queue)["QueueName"]["Fn::Sub"]);
+        assert_eq!(allow["redrivePermission"], "byQueue");
+        let sources = allow["sourceQueueArns"].as_array().unwrap();
+        assert_eq!(sources.len(), 1);
+        assert!(text(&sources[0]["Fn::Sub"]).ends_with(&format!(":{name}")), "{} is not {name}", sources[0]);
+    }
 }
 
 #[test]
 fn dead_letters_are_kept_as_long_as_messages() {
-    let dead = number(&properties("DeadLetterQueue")["MessageRetentionPeriod"]);
-    assert!(dead >= number(&properties("Queue")["MessageRetentionPeriod"]));
+    for (queue, dead_letters) in QUEUES {
+        let dead = number(&properties(dead_letters)["MessageRetentionPeriod"]);
+        assert!(dead >= number(&properties(queue)["MessageRetentionPeriod"]), "{queue}");
+    }
 }
 
 #[test]
-fn both_queues_take_the_largest_message() {
-    for queue in ["Queue", "DeadLetterQueue"] {
+fn every_queue_takes_the_largest_message() {
+    for queue in QUEUES.into_iter().flat_map(<[&str; 2]>::from) {
         assert_eq!(number(&properties(queue)["MaximumMessageSize"]), 1024 * 1024, "{queue}");
     }
 }
 
 #[test]
 fn what_waits_is_encrypted() {
-    for queue in ["Queue", "DeadLetterQueue"] {
+    for queue in QUEUES.into_iter().flat_map(<[&str; 2]>::from) {
         assert_eq!(properties(queue)["SqsManagedSseEnabled"], true, "{queue}");
     }
     assert_eq!(properties("EventsTable")["SSESpecification"]["SSEEnabled"], true);
@@ -355,7 +425,14 @@ fn both_functions_are_given_exactly_the_variables_that_the_code_reads() {
         let shared = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"].as_object().into_iter();
         let own = properties(function)["Environment"]["Variables"].as_object().into_iter();
         let given: BTreeSet<String> = shared.chain(own).flat_map(Map::keys).cloned().collect();
-        let read = set([env::TABLE, env::QUEUE_URL, env::SECRETS, env::PUBLIC_URL, env::METRICS_NAMESPACE]);
+        let read = set([
+            env::TABLE,
+            env::QUEUE_URL,
+            env::ORDERED_QUEUE_URL,
+            env::SECRETS,
+            env::PUBLIC_URL,
+            env::METRICS_NAMESPACE,
+        ]);
         assert_eq!(given, read, "{function}");
     }
 }
@@ -365,6 +442,8 @@ fn the_variables_name_the_table_the_queue_and_the_secret() {
     let variables = &TEMPLATE["Globals"]["Function"]["Environment"]["Variables"];
     assert_eq!(variables[env::TABLE], json!({"Ref": "EventsTable"}));
     assert_eq!(variables[env::QUEUE_URL], json!({"Ref": "Queue"}));
+    let (condition, url) = conditional(&variables[env::ORDERED_QUEUE_URL]).unwrap();
+    assert_eq!((condition, url), ("IsOrdered", &json!({"Ref": "OrderedQueue"})));
     assert_eq!(variables[env::SECRETS], json!({"Ref": "Secrets"}));
 }
 
@@ -460,6 +539,7 @@ fn every_statement_is_named_and_allows_named_actions_on_resources_of_this_templa
                     assert_eq!(on, "*", "{role} {id}");
                     continue;
                 }
+                let on = conditional(on).map_or(on, |(_, on)| on);
                 let name = reference(on).unwrap_or_else(|| panic!("{role} {id}: {on} is not a reference"));
                 resource(name.split('.').next().unwrap());
             }
@@ -476,6 +556,7 @@ fn ingest_may_put_send_read_its_secrets_log_and_trace() {
             "logs:CreateLogStream on IngestLogs.Arn",
             "logs:PutLogEvents on IngestLogs.Arn",
             "secretsmanager:GetSecretValue on Secrets",
+            "sqs:SendMessage on OrderedQueue.Arn if IsOrdered",
             "sqs:SendMessage on Queue.Arn",
             "xray:PutTelemetryRecords on *",
             "xray:PutTraceSegments on *",
@@ -501,9 +582,13 @@ fn worker_may_keep_events_queue_them_poll_read_its_secrets_log_and_trace() {
             "logs:CreateLogStream on WorkerLogs.Arn",
             "logs:PutLogEvents on WorkerLogs.Arn",
             "secretsmanager:GetSecretValue on Secrets",
+            "sqs:DeleteMessage on OrderedQueue.Arn if IsOrdered",
             "sqs:DeleteMessage on Queue.Arn",
+            "sqs:GetQueueAttributes on OrderedQueue.Arn if IsOrdered",
             "sqs:GetQueueAttributes on Queue.Arn",
+            "sqs:ReceiveMessage on OrderedQueue.Arn if IsOrdered",
             "sqs:ReceiveMessage on Queue.Arn",
+            "sqs:SendMessage on OrderedQueue.Arn if IsOrdered",
             "sqs:SendMessage on Queue.Arn",
             "xray:PutTelemetryRecords on *",
             "xray:PutTraceSegments on *",
@@ -670,5 +755,16 @@ fn an_alarm_comes_before_the_slowest_sender_that_is_waited_for_gives_up() {
 #[test]
 fn the_stack_says_where_everything_is() {
     let outputs: BTreeSet<String> = TEMPLATE["Outputs"].as_object().unwrap().keys().cloned().collect();
-    assert_eq!(outputs, set(["WebhookUrl", "EventsTable", "QueueUrl", "DeadLetterQueueUrl", "SecretArn"]));
+    assert_eq!(
+        outputs,
+        set([
+            "WebhookUrl",
+            "EventsTable",
+            "QueueUrl",
+            "DeadLetterQueueUrl",
+            "OrderedQueueUrl",
+            "OrderedDeadLetterQueueUrl",
+            "SecretArn",
+        ])
+    );
 }
