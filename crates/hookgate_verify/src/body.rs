@@ -511,6 +511,18 @@ mod tests {
         }
     }
 
+    /// RUSTSEC-2026-0194: each name was compared with all before it, which is minutes for these.
+    #[test]
+    fn xml_with_very_many_attributes_is_read_at_once() {
+        let attributes: String = (0..50_000).map(|n| format!(" a{n}=\"\"")).collect();
+        let mut request = testing::request(format!("<r{attributes}/>").as_bytes());
+        testing::set_header(&mut request, "content-type", "application/xml");
+        let view = view(&request, "").unwrap();
+        assert_eq!(view.value["r"].as_object().map(Map::len), Some(50_000));
+        let twice = testing::request(b"<r a='1' a='2'/>");
+        assert!(parse("application/xml", &twice.body, "").is_err());
+    }
+
     fn gzip(plain: &[u8]) -> Vec<u8> {
         let mut packer = GzEncoder::new(Vec::new(), Compression::default());
         packer.write_all(plain).unwrap();
