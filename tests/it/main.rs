@@ -8,7 +8,7 @@
 //! - `telemetry`: the lines that they log, and the metrics in them
 //! - `operations`: the page for those who run it
 //! - `program*`: the `hookgate` command as a process; `program_stack` on a deployed stack, for which `deployed` stands in
-//! - `template`: `template.yaml`
+//! - `template`: `template.yaml`; `security`: `SECURITY.md`
 
 mod backend;
 mod deployed;
@@ -41,5 +41,6 @@ mod program_route;
 mod program_stack;
 mod runtime_api;
 mod samples;
+mod security;
 mod telemetry;
 mod template;
