@@ -106,6 +106,7 @@ impl Reason {
             Self::Event(EventError::Unsupported { .. } | EventError::Body(BodyError::Encoded { .. })) => {
                 Refusal::Unsupported
             }
+            Self::Event(EventError::Body(BodyError::TooLarge)) => Refusal::TooLarge,
             Self::Event(EventError::Body(_) | EventError::FieldMissing { .. }) => Refusal::Malformed,
         }
     }

@@ -25,7 +25,12 @@ use quick_xml::{
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use crate::{encoding::decode, request::Request, scheme::Encoding};
+use crate::{
+    encoding::decode,
+    json::{self, Budget, JsonError},
+    request::Request,
+    scheme::Encoding,
+};
 
 /// Most fields of a form. Twilio sends about 40.
 pub const FORM_FIELDS_MAX: usize = 1_000;
@@ -86,6 +91,9 @@ pub enum BodyError {
     /// It is not what its media type says.
     #[error("the body is not valid multipart/form-data")]
     Multipart,
+    /// Its view would fill the memory.
+    #[error("the body has too many values: the memory for its view is full")]
+    TooLarge,
     /// More than [`FORM_FIELDS_MAX`] fields.
     #[error("the form has more than {FORM_FIELDS_MAX} fields")]
     TooManyFields,
@@ -131,7 +139,7 @@ impl View {
         let mut inside: Cow<'_, Value> = Cow::Borrowed(&self.value);
         for step in pointer.split('/').skip(1) {
             if let Value::String(text) = inside.as_ref() {
-                inside = Cow::Owned(serde_json::from_str(text).ok().or_else(|| jws_claims(text))?);
+                inside = Cow::Owned(json::parse(text.as_bytes()).ok().or_else(|| jws_claims(text))?);
             }
             let step = format!("/{step}");
             inside = match inside {
@@ -230,10 +238,10 @@ fn parse(media_type: &str, body: &[u8], json_field: &str) -> Result<View, BodyEr
 }
 
 fn json_view(body: &[u8]) -> Result<View, BodyError> {
-    // serde_json stops at a depth of 128, which bounds the stack.
-    match serde_json::from_slice(body) {
+    match json::parse(body) {
         Ok(value) => Ok(View::new(Format::Json, value)),
-        Err(e) => Err(BodyError::Json { line: e.line(), column: e.column() }),
+        Err(JsonError::Invalid { line, column }) => Err(BodyError::Json { line, column }),
+        Err(JsonError::TooLarge) => Err(BodyError::TooLarge),
     }
 }
 
@@ -244,7 +252,7 @@ pub(crate) fn jws_claims(text: &str) -> Option<Value> {
     if parts.next().is_some() || payload.is_empty() {
         return None;
     }
-    let json = |part: &str| serde_json::from_slice::<Value>(&decode(part, Encoding::Base64url)?).ok();
+    let json = |part: &str| json::parse(&decode(part, Encoding::Base64url)?).ok();
     json(header)?.get("alg")?;
     json(payload).filter(Value::is_object)
 }
@@ -364,24 +372,29 @@ fn xml(body: &[u8]) -> Result<View, BodyError> {
     let mut reader = quick_xml::Reader::from_reader(body);
     let mut open: Vec<(String, Map<String, Value>, String)> = Vec::new();
     let mut root = Map::new();
+    let budget = Budget::default();
     loop {
         let at = reader.buffer_position();
         let bad = || BodyError::Xml { at };
         let name = |start: &BytesStart<'_>| String::from_utf8_lossy(start.name().as_ref()).into_owned();
         match reader.read_event().map_err(|_| bad())? {
             Xml::Start(start) if open.len() < XML_DEPTH_MAX => {
-                open.push((name(&start), attributes(&start).ok_or_else(bad)?, String::new()));
+                open.push((name(&start), attributes(&start, &budget, bad)?, String::new()));
             }
             Xml::Start(_) => return Err(bad()),
             Xml::Empty(start) => {
-                let value = element(attributes(&start).ok_or_else(bad)?, "");
+                let value = element(attributes(&start, &budget, bad)?, "");
                 let parent = open.last_mut().map_or(&mut root, |(_, children, _)| children);
-                add(parent, name(&start), value);
+                add_within(&budget, parent, name(&start), value)?;
             }
             Xml::End(_) => {
                 let (name, children, text) = open.pop().ok_or_else(bad)?;
                 let parent = open.last_mut().map_or(&mut root, |(_, children, _)| children);
-                add(parent, name, element(children, &text));
+                let fits = budget.text(&text);
+                add_within(&budget, parent, name, element(children, &text))?;
+                if !fits {
+                    return Err(BodyError::TooLarge);
+                }
             }
             Xml::Text(text) => {
                 if let Some((_, _, whole)) = open.last_mut() {
@@ -412,15 +425,41 @@ fn xml(body: &[u8]) -> Result<View, BodyError> {
     }
 }
 
-fn attributes(start: &BytesStart<'_>) -> Option<Map<String, Value>> {
+/// [`add`], if there is memory left for it.
+fn add_within(
+    budget: &Budget,
+    fields: &mut Map<String, Value>,
+    name: String,
+    value: Value,
+) -> Result<(), BodyError> {
+    let fits = match fields.contains_key(&name) {
+        true => budget.item(fields.get(&name).and_then(Value::as_array).map_or(0, Vec::len)),
+        false => budget.member(fields.len()) && budget.text(&name),
+    };
+    if !fits {
+        return Err(BodyError::TooLarge);
+    }
+    add(fields, name, value);
+    Ok(())
+}
+
+fn attributes(
+    start: &BytesStart<'_>,
+    budget: &Budget,
+    bad: impl Fn() -> BodyError,
+) -> Result<Map<String, Value>, BodyError> {
     let mut found = Map::new();
     for attribute in start.attributes() {
-        let attribute = attribute.ok()?;
+        let attribute = attribute.map_err(|_| bad())?;
         let name = format!("@{}", String::from_utf8_lossy(attribute.key.as_ref()));
         let value = String::from_utf8_lossy(&attribute.value);
-        found.insert(name, Value::String(quick_xml::escape::unescape(&value).ok()?.into_owned()));
+        let value = quick_xml::escape::unescape(&value).map_err(|_| bad())?.into_owned();
+        if !budget.text(&value) {
+            return Err(BodyError::TooLarge);
+        }
+        add_within(budget, &mut found, name, Value::String(value))?;
     }
-    Some(found)
+    Ok(found)
 }
 
 fn element(mut children: Map<String, Value>, text: &str) -> Value {
@@ -521,6 +560,14 @@ mod tests {
         assert_eq!(view.value["r"].as_object().map(Map::len), Some(50_000));
         let twice = testing::request(b"<r a='1' a='2'/>");
         assert!(parse("application/xml", &twice.body, "").is_err());
+    }
+
+    #[test]
+    fn xml_that_would_fill_the_memory_is_not_read() {
+        let body = format!("<r>{}</r>", "<a b=\"\"/>".repeat(400_000));
+        assert_eq!(parse("application/xml", body.as_bytes(), "").unwrap_err(), BodyError::TooLarge);
+        let body = format!("<r>{}</r>", "<item>text</item>".repeat(200_000));
+        assert!(parse("application/xml", body.as_bytes(), "").is_ok());
     }
 
     fn gzip(plain: &[u8]) -> Vec<u8> {

@@ -27,6 +27,7 @@ pub mod catalogue;
 mod der;
 mod encoding;
 pub mod handshake;
+mod json;
 mod keys;
 mod look;
 pub mod place;

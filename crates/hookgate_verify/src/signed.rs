@@ -28,6 +28,7 @@ use thiserror::Error;
 use crate::{
     body::{self, FORM_FIELDS_MAX},
     encoding::{digest, encode},
+    json,
     look::Look,
     place::Place,
     scheme::{Encoding, Hash},
@@ -400,10 +401,10 @@ impl Pipe {
             Self::Crc32 => crc32fast::hash(bytes).to_string().into_bytes(),
             Self::Quoted => serde_json::to_vec(std::str::from_utf8(bytes).ok()?).ok()?,
             // serde_json's maps are sorted.
-            Self::Sorted => serde_json::to_vec(&serde_json::from_slice::<Value>(bytes).ok()?).ok()?,
+            Self::Sorted => serde_json::to_vec(&json::parse(bytes).ok()?).ok()?,
             Self::Compact => compact(bytes)?,
             Self::Pairs => {
-                let Value::Object(object) = serde_json::from_slice(bytes).ok()? else { return None };
+                let Value::Object(object) = json::parse(bytes).ok()? else { return None };
                 let pairs: Vec<String> =
                     object.iter().map(|(name, value)| format!("{name}={}", plain(value))).collect();
                 pairs.join("&").into_bytes()

@@ -8,6 +8,7 @@ use super::{Checked, Means, SchemeError, SecretShape, VerifyError, malformed, mi
 use crate::{
     der,
     encoding::decode,
+    json,
     keys::certified_key,
     look::Look,
     place::Locator,
@@ -57,9 +58,7 @@ impl CertifiedVerifier {
         let bad = || malformed(&self.place);
         let (input, signature) = given.rsplit_once('.').ok_or_else(bad)?;
         let (header, payload) = input.split_once('.').ok_or_else(bad)?;
-        let json = |text: &str| -> Option<Value> {
-            serde_json::from_slice(&decode(text, Encoding::Base64url)?).ok()
-        };
+        let json = |text: &str| -> Option<Value> { json::parse(&decode(text, Encoding::Base64url)?).ok() };
         let header = json(header).ok_or_else(bad)?;
         if header.get("alg").and_then(Value::as_str) != Some(JwtAlgorithm::Es256.name()) {
             return Err(bad());

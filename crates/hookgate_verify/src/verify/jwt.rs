@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     encoding::{decode, decode_key, digest, encode, key_name, mac},
+    json,
     keys::{self, PublicKey, public_keys},
     look::Look,
     place::Locator,
@@ -48,7 +49,7 @@ struct Token<'t> {
 fn take_apart(text: &str) -> Option<Token<'_>> {
     let (input, signature) = text.rsplit_once('.')?;
     let (header, payload) = input.split_once('.')?;
-    let header = serde_json::from_slice(&decode(header, Encoding::Base64url)?).ok()?;
+    let header = json::parse(&decode(header, Encoding::Base64url)?).ok()?;
     Some(Token { header, input, payload, signature: decode(signature, Encoding::Base64url)? })
 }
 
@@ -229,7 +230,7 @@ impl JwtVerifier {
             return Ok(None);
         }
         let claims: Value = decode(token.payload, Encoding::Base64url)
-            .and_then(|json| serde_json::from_slice(&json).ok())
+            .and_then(|text| json::parse(&text).ok())
             .ok_or_else(|| malformed(&self.place))?;
         let seconds = |name: &str| {
             let value = claims.get(name)?;
