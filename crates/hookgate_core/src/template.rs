@@ -80,12 +80,70 @@ fn error(e: &minijinja::Error) -> TemplateError {
     })
 }
 
+/// Most steps in one expression, and most blocks in one template. minijinja goes down the stack for each and does not
+/// count the steps: 2,000 are too many for a thread of tokio's. Nobody writes a hundred.
+const STEPS_MAX: usize = 400;
+
+/// Roughly the steps of an expression: its operators, be they signs or words, outside of texts.
+fn steps(expression: &str) -> usize {
+    let mut steps = 0;
+    let mut quote = None;
+    let mut escaped = false;
+    let mut word_at = None;
+    for (at, c) in expression.char_indices().chain([(expression.len(), ' ')]) {
+        if let Some(open) = quote {
+            match c {
+                _ if escaped => escaped = false,
+                '\\' => escaped = true,
+                _ if c == open => quote = None,
+                _ => {}
+            }
+            continue;
+        }
+        if c.is_alphanumeric() || c == '_' {
+            word_at.get_or_insert(at);
+            continue;
+        }
+        if let Some(word) = word_at.take().and_then(|from| expression.get(from..at)) {
+            steps += usize::from(matches!(word, "and" | "or" | "not" | "is" | "in" | "if" | "else"));
+        }
+        match c {
+            '"' | '\'' => quote = Some(c),
+            ',' => {}
+            _ => steps += usize::from(c.is_ascii_punctuation()),
+        }
+    }
+    steps
+}
+
+fn check_expression(expression: &str) -> Result<(), TemplateError> {
+    let steps = steps(expression);
+    if steps <= STEPS_MAX {
+        return Ok(());
+    }
+    Err(TemplateError(format!("an expression has {steps} operators; write it in fewer than {STEPS_MAX}")))
+}
+
+fn check_template(text: &str) -> Result<(), TemplateError> {
+    let blocks = text.matches("{%").count();
+    if blocks > STEPS_MAX {
+        return Err(TemplateError(format!("{blocks} blocks; write it in fewer than {STEPS_MAX}")));
+    }
+    let openings = text.match_indices("{{").chain(text.match_indices("{%"));
+    for inside in openings.filter_map(|(at, opening)| text.get(at + opening.len()..)) {
+        let end = ["}}", "%}"].iter().filter_map(|closing| inside.find(closing)).min();
+        check_expression(inside.get(..end.unwrap_or(inside.len())).unwrap_or_default())?;
+    }
+    Ok(())
+}
+
 impl Template {
     /// Checks a template.
     ///
     /// # Errors
     /// [`TemplateError`] when it can't be parsed.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        check_template(text)?;
         environment(UndefinedBehavior::SemiStrict).template_from_str(text).map_err(|e| error(&e))?;
         Ok(Self(text.to_owned()))
     }
@@ -128,6 +186,7 @@ impl Filter {
     /// # Errors
     /// [`TemplateError`] when it can't be parsed.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        check_expression(text)?;
         environment(UndefinedBehavior::Chainable).compile_expression(text).map_err(|e| error(&e))?;
         Ok(Self(text.to_owned()))
     }
@@ -236,6 +295,33 @@ mod tests {
             assert_eq!(render(escape, "{% set x %}{{ '<' }}{% endset %}{{ x }}").unwrap(), "&lt;");
             assert!(render(escape, "{{ event.nope }}").unwrap_err().contains("undefined"));
         }
+    }
+
+    #[test]
+    fn what_would_overflow_the_stack_is_an_error() {
+        for (first, more, last) in [
+            ("a", ".a", ""),
+            ("a", "[0]", ""),
+            ("1", "+1", ""),
+            ("a", "|abs", ""),
+            ("a", " or a", ""),
+            ("", "not ", "a"),
+            ("", "-", "a"),
+            ("a(", "a,", "a)"),
+        ] {
+            let expression = |times: usize| format!("{first}{}{last}", more.repeat(times));
+            let filter = Filter::parse(&expression(5_000));
+            assert!(filter.is_err() || more == "a,", "{more}");
+            let template = Template::parse(&format!("{{{{ {} }}}}", expression(5_000)));
+            assert!(template.is_err() || more == "a,", "{more}");
+            assert!(Filter::parse(&expression(30)).is_ok(), "{more}");
+        }
+        let chain = format!("{{% if a %}}{}{{% endif %}}", "{% elif b %}".repeat(5_000));
+        assert!(Template::parse(&chain).unwrap_err().to_string().contains("blocks"));
+        let long = format!("{{\"list\": [{}], \"x\": {{{{ event.x }}}}}}", "{\"a\": 1},".repeat(5_000));
+        assert!(Template::parse(&long).is_ok(), "text is no expression");
+        let types = format!("type in [{}'z']", "'a.b.c',".repeat(500));
+        assert!(Filter::parse(&types).is_ok(), "neither is a list");
     }
 
     #[test]
