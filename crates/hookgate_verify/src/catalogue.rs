@@ -24,10 +24,11 @@ pub struct Provider {
     pub slug: String,
     /// The vendor's own name.
     pub name: String,
-    /// The page, or the SDK, that says how it signs; empty for what is no vendor, or where none was found.
+    /// The page, or the SDK, that says how it signs; where only somebody else does ([`Proof::Reported`]), the vendor's
+    /// page or that source. Empty for what is no vendor.
     #[serde(default)]
     pub docs: String,
-    /// When that page was last checked, as `2026-11-21`; empty if it was not read by us.
+    /// When that page was last checked, as `2026-11-21`; empty for what is no vendor.
     #[serde(default)]
     pub checked: String,
     /// What the scheme was proved by.
@@ -220,13 +221,18 @@ mod tests {
                 "{slug}"
             );
             assert!(!provider.name.is_empty() && provider.retry_hours > 0, "{slug}");
-            let says_how = !provider.docs.is_empty() || !provider.proved_by.is_empty();
-            assert!(says_how || provider.proof == Proof::Own, "{slug}: what was it proved by?");
-            assert!(
-                provider.docs.is_empty() || provider.docs.starts_with("https://"),
-                "{slug}: {}",
-                provider.docs
-            );
+        }
+    }
+
+    #[test]
+    fn every_vendors_rule_has_its_page_the_day_it_was_read_and_its_proof() {
+        for provider in all().iter().filter(|provider| provider.proof != Proof::Own) {
+            let slug = &provider.slug;
+            let page = provider.docs.strip_prefix("https://").and_then(|page| page.split('/').next());
+            assert!(page.is_some_and(|host| host.contains('.')), "{slug}: docs = {:?}", provider.docs);
+            let day = provider.checked.parse::<jiff::civil::Date>();
+            assert!(day.is_ok_and(|day| day.year() >= 2026), "{slug}: checked = {:?}", provider.checked);
+            assert!(!provider.proved_by.is_empty(), "{slug}: what was it proved by?");
         }
     }
 
