@@ -15,8 +15,13 @@ const pem = (text, signature, key) => cryptoVerify("sha256", Buffer.from(text), 
 const RULES = {
   agora: (r, h, s) => h["agora-signature-v2"] === hmac("sha256", s.secret, r.body, "hex"),
   aiprise: (r, h, s) => h["x-hmac-signature"] === hmac("sha256", s.secret, r.body, "hex"),
+  airtable: (r, h, s) => h["x-airtable-content-mac"] === `hmac-sha256=${hmac("sha256", Buffer.from(s.secret, "base64"), r.body, "hex")}`,
   alchemy: (r, h, s) => h["x-alchemy-signature"] === hmac("sha256", s.secret, r.body, "hex"),
   bitbucket: (r, h, s) => h["x-hub-signature"] === `sha256=${hmac("sha256", s.secret, r.body, "hex")}`,
+  calendly: (r, h, s) => {
+    const [, t, v1] = /^t=(.+),v1=(.+)$/.exec(h["calendly-webhook-signature"]);
+    return v1 === hmac("sha256", s.secret, `${t}.${r.body}`, "hex");
+  },
   checkr: (r, h, s) => h["x-checkr-signature"] === hmac("sha256", s.secret, r.body, "hex"),
   circle: (r, h, s) => pem(r.body, h["x-circle-signature"], s.public_key_pem),
   commercelayer: (r, h, s) => h["x-commercelayer-signature"] === hmac("sha256", s.secret, r.body, "base64"),
@@ -28,6 +33,7 @@ const RULES = {
     const [, t, v1] = /^t=(.+),v1=(.+)$/.exec(h["x-duffel-signature"]);
     return v1 === hmac("sha256", s.secret, `${t}.${r.body}`, "hex");
   },
+  "front-rules": (r, h, s) => h["x-front-signature"] === hmac("sha1", s.secret, r.body, "base64"),
   heroku: (r, h, s) => h["heroku-webhook-hmac-sha256"] === hmac("sha256", s.secret, r.body, "base64"),
   "hubspot-v1": (r, h, s) => h["x-hubspot-signature"] === createHash("sha256").update(s.secret + r.body).digest("hex"),
   "hubspot-v2": (r, h, s) => h["x-hubspot-signature"] === createHash("sha256").update(s.secret + r.method + r.url + r.body).digest("hex"),
@@ -50,8 +56,17 @@ const RULES = {
     return signatures.includes(hmac("sha256", s.secret, `${t}.${r.body}`, "hex"));
   },
   revolut: (r, h, s) => h["revolut-signature"] === `v1=${hmac("sha256", s.secret, `v1.${h["revolut-request-timestamp"]}.${r.body}`, "hex")}`,
+  "rhino-fi": (r, h, s) => cryptoVerify("sha256", Buffer.from(createHash("sha256").update(r.body).digest("hex")), s.public_key_pem, Buffer.from(h["x-rhino-signature"], "hex")),
+  scalev: (r, h, s) => h["x-scalev-hmac-sha256"] === hmac("sha256", s.secret, r.body, "base64"),
   sendgrid: (r, h, s) => pem(h["x-twilio-email-event-webhook-timestamp"] + r.body, h["x-twilio-email-event-webhook-signature"], s.public_key_pem),
+  signwell: (r, h, s) => {
+    const { hash, type, time } = JSON.parse(r.body).event;
+    return hash === hmac("sha256", s.secret, `${type}@${time}`, "hex");
+  },
+  snyk: (r, h, s) => h["x-hub-signature"] === `sha256=${hmac("sha256", s.secret, r.body, "hex")}`,
   square: (r, h, s) => h["x-square-hmacsha256-signature"] === hmac("sha256", s.secret, r.url + r.body, "base64"),
+  tally: (r, h, s) => h["tally-signature"] === hmac("sha256", s.secret, r.body, "base64"),
+  "tiktok-shop": (r, h, s) => h.authorization === hmac("sha256", s.secret, s.app_key + r.body, "hex"),
   "travis-ci": (r, h, s) => {
     const payload = Buffer.from(new URLSearchParams(r.body).get("payload"));
     return cryptoVerify("sha1", payload, s.public_key_pem, Buffer.from(h.signature, "base64"));
@@ -64,6 +79,7 @@ const RULES = {
       return false;
     }
   },
+  vaultody: (r, h, s) => h["x-signature"] === hmac("sha256", s.secret, r.body, "base64"),
   webex: (r, h, s) => h["x-spark-signature"] === hmac("sha1", s.secret, r.body, "hex"),
   "wechat-pay": (r, h, s) => pem(`${h["wechatpay-timestamp"]}\n${h["wechatpay-nonce"]}\n${r.body}\n`, h["wechatpay-signature"], s.public_key_pem),
   wise: (r, h, s) => pem(r.body, h["x-signature-sha256"], s.public_key_pem),
