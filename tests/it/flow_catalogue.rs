@@ -54,7 +54,8 @@ async fn flow_every_provider_of_the_catalogue_is_accepted_and_its_forgery_refuse
 
 const SECRETS: &str = r#"{
     "meta": {"secret": "app", "verify_token": "known"}, "x": "consumer", "okta": "token", "asana": "s3cret",
-    "graph": "state", "zoom": "zoom", "dropbox": "app", "monday": "signing", "trello": "t", "sns": "arn:aws:sns:us-east-1:1:t"
+    "graph": "state", "zoom": "zoom", "dropbox": "app", "monday": "signing", "trello": "t", "sns": "arn:aws:sns:us-east-1:1:t",
+    "keap": "token", "grid": "token", "bitbucket": "s3cret", "drains": {"secret": "s3cret", "verify": "b1946ac92492d2347c62"}
 }"#;
 
 const SOURCES: &str = r#"
@@ -78,6 +79,14 @@ provider = "monday"
 provider = "trello"
 [sources.sns]
 provider = "aws-sns"
+[sources.keap]
+provider = "keap"
+[sources.grid]
+provider = "azure-event-grid"
+[sources.bitbucket]
+provider = "bitbucket-server"
+[sources.drains]
+provider = "vercel-drains"
 "#;
 
 async fn ask(world: &World, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
@@ -117,6 +126,23 @@ async fn flow_handshakes_are_answered_and_are_no_events() {
         (asana.status, asana.header("x-hook-secret")),
         (200, Some("b537207f20cbfa02357cf448134da559"))
     );
+    let keap = post("keap", &[json_type, ("x-hook-secret", "0a1b2c3d")], "{}").await;
+    assert_eq!((keap.status, keap.header("x-hook-secret")), (200, Some("0a1b2c3d")));
+    let ping = [json_type, ("x-event-key", "diagnostics:ping")];
+    assert_eq!(post("bitbucket", &ping, r#"{"test": true}"#).await.status, 200);
+    assert_eq!(
+        post("bitbucket", &ping, r#"{"actor": {}}"#).await.status,
+        401,
+        "an event that says it is a ping"
+    );
+    let code = Some("b1946ac92492d2347c62");
+    let drains = get("drains", &[("x-vercel-verify", "a stranger's")]).await;
+    assert_eq!((drains.status, drains.header("x-vercel-verify")), (200, code));
+    assert_eq!(post("drains", &[json_type], "{}").await.header("x-vercel-verify"), code);
+    assert_eq!(post("drains", &[json_type], r#"[{"id": "1"}]"#).await.status, 401);
+    let origin = [("webhook-request-origin", "eventgrid.azure.net")];
+    let grid = ask(&world, Method::OPTIONS, "grid", &origin, "").await;
+    assert_eq!((grid.status, grid.header("webhook-allowed-origin")), (200, Some("eventgrid.azure.net")));
     let graph = post("graph?validationToken=Validation%3A%20Testing", &[], "").await;
     assert_eq!((graph.status, graph.text()), (200, "Validation: Testing"));
     let monday = post(

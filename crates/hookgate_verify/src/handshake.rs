@@ -68,8 +68,8 @@ pub enum Handshake {
     Smartcar,
     /// Signed, with `Twitch-Eventsub-Message-Type: webhook_callback_verification`; its `challenge` is sent back.
     Twitch,
-    /// `POST` with `X-Hook-Secret`, sent back in a header (Asana, Clio). The secret itself is in the answer to the
-    /// call that makes the webhook, from where a person takes it.
+    /// `POST` with `X-Hook-Secret`, sent back in a header (Asana, Clio, Keap). Where it is the secret that signs, it
+    /// is in the answer to the call that makes the webhook too, from where a person takes it.
     HookSecret,
     /// `POST` with `X-Front-Challenge`, sent back as text.
     Front,
@@ -77,13 +77,14 @@ pub enum Handshake {
     Ringcentral,
     /// `POST ?validationToken=…` with an empty body, sent back as text (Microsoft Graph, `SharePoint`).
     MicrosoftGraph,
-    /// A verified event of the type `SubscriptionValidation`; its code is sent back.
+    /// A verified event of the type `SubscriptionValidation`; its code is sent back. Of a subscription in the
+    /// `CloudEvents` schema it is [`Self::Cloudevents`].
     EventGrid,
     /// A verified message that asks to be confirmed, by a visit to an address of Amazon's that it names.
     Sns,
     /// A signed interaction of type 1 that is no event, or a webhook event of type 0: a ping.
     Discord,
-    /// An empty `POST` is answered with 200 (Exact Online, Google's push channels).
+    /// An empty `POST` is answered with 200 (Exact Online).
     EmptyPost,
     /// A verified event of the type `validation.webhook`; its id is sent back.
     Tebex,
@@ -95,6 +96,12 @@ pub enum Handshake {
     Notion,
     /// `OPTIONS` with `WebHook-Request-Origin` (`CloudEvents` HTTP webhooks); that origin may send.
     Cloudevents,
+    /// `X-Event-Key: diagnostics:ping` with nothing else to say, signed or not: the test button of Bitbucket Server.
+    /// Answered with 200.
+    BitbucketPing,
+    /// Vercel looks for a code of its own, the secret's `verify`, in a header of the answer to a `GET`, to an unsigned
+    /// `POST` of nothing, and to its test events.
+    VercelDrains,
 }
 
 /// What a handshake leads to.
@@ -149,6 +156,9 @@ impl Reply {
 /// Longest value that is sent back, in bytes.
 const CHALLENGE_BYTES_MAX: usize = 1_024;
 
+/// Where Vercel looks for its code.
+const VERCEL_VERIFY: &str = "x-vercel-verify";
+
 /// Hosts of Amazon SNS.
 const SNS_HOSTS: [&str; 2] = ["sns.*.amazonaws.com", "sns.*.amazonaws.com.cn"];
 
@@ -168,9 +178,10 @@ impl Handshake {
             | Self::Okta
             | Self::AdobeSign
             | Self::Oura
-            | Self::Get => &[Method::GET],
+            | Self::Get
+            | Self::VercelDrains => &[Method::GET],
             Self::Head => &[Method::HEAD],
-            Self::Cloudevents => &[Method::OPTIONS],
+            Self::Cloudevents | Self::EventGrid => &[Method::OPTIONS],
             _ => &[],
         }
     }
@@ -182,6 +193,7 @@ impl Handshake {
             Self::Websub => &["topic"],
             Self::Oura | Self::Lark => &["verification_token"],
             Self::Ebay => &["verification_token", "endpoint"],
+            Self::VercelDrains => &["verify"],
             _ => &[],
         }
     }
@@ -276,7 +288,8 @@ impl Handshake {
             }
             Self::Get if get => answer(Reply::status(200)),
             Self::Head if request.method == Method::HEAD => answer(Reply::status(200)),
-            Self::Cloudevents if request.method == Method::OPTIONS => {
+            Self::VercelDrains if get => answer(Reply::header(VERCEL_VERIFY, vercel_code(secrets)?)),
+            Self::Cloudevents | Self::EventGrid if request.method == Method::OPTIONS => {
                 let origin = header("webhook-request-origin")?;
                 answer(Reply::header("webhook-allowed-origin", origin))
             }
@@ -321,6 +334,15 @@ impl Handshake {
             Self::MicrosoftGraph if request.body.is_empty() => {
                 let token = query("validationToken").or_else(|| query("validationtoken"))?;
                 answer(Reply::text(token))
+            }
+            Self::VercelDrains if request.header("x-vercel-signature").is_none() => {
+                let says_nothing = matches!(request.body.trim_ascii(), b"" | b"{}" | b"[]");
+                says_nothing
+                    .then(|| vercel_code(secrets))?
+                    .map(|code| Step::Answer(Reply::header(VERCEL_VERIFY, code)))
+            }
+            Self::BitbucketPing if request.header("x-hub-signature").is_none() => {
+                is_bitbucket_ping(request).then(|| Step::Answer(Reply::status(200)))
             }
             Self::EmptyPost if request.body.is_empty() => answer(Reply::status(200)),
             Self::Woocommerce if body::is_form(&request.media_type()) => {
@@ -409,6 +431,7 @@ impl Handshake {
                     _ => None,
                 }
             }
+            Self::BitbucketPing => is_bitbucket_ping(request).then(|| Step::Answer(Reply::status(200))),
             Self::Tebex => {
                 let view = view("")?;
                 if view.value.get("type")?.as_str()? != "validation.webhook" {
@@ -421,12 +444,15 @@ impl Handshake {
     }
 
     /// Headers that the answer to every event has to have.
-    pub fn stamp(self, request: &Request) -> Vec<(&'static str, String)> {
+    pub fn stamp(self, request: &Request, secrets: &[&Secret]) -> Vec<(&'static str, String)> {
         match self {
             Self::AdobeSign => request
                 .header("x-adobesign-clientid")
                 .map(|id| vec![("x-adobesign-clientid", id)])
                 .unwrap_or_default(),
+            Self::VercelDrains => {
+                vercel_code(secrets).map(|code| vec![(VERCEL_VERIFY, code)]).unwrap_or_default()
+            }
             _ => Vec::new(),
         }
     }
@@ -445,6 +471,24 @@ fn any_value(secrets: &[&Secret], name: &str, given: &str) -> bool {
         let value = secret.value(name).unwrap_or(secret.expose());
         !value.is_empty() && bool::from(digest(Hash::Sha256, value.as_bytes()).ct_eq(&given))
     })
+}
+
+/// The code that Vercel gave out for an endpoint. It is nothing that signs, and never what a request brought.
+fn vercel_code(secrets: &[&Secret]) -> Option<String> {
+    secrets
+        .iter()
+        .find_map(|secret| secret.value("verify"))
+        .filter(|code| is_token(code, 128))
+        .map(str::to_owned)
+}
+
+/// Whether it is the test button's: the header alone isn't enough, since no signature covers it.
+fn is_bitbucket_ping(request: &Request) -> bool {
+    let is_test = || {
+        let members = small_json(request).and_then(|body| body.as_object().cloned());
+        request.body.is_empty() || members.is_some_and(|members| members.keys().all(|name| name == "test"))
+    };
+    request.header("x-event-key").is_some_and(|key| key == "diagnostics:ping") && is_test()
 }
 
 /// Letters, digits, dashes and underscores: nothing with which a document, a form or a signed text could be written.
@@ -550,6 +594,91 @@ mod tests {
         assert_eq!(confirm(url), Step::Visit { url: url.to_owned() });
         assert_eq!(confirm("https://sns.us-east-1.amazonaws.com.evil.example/?x"), Step::Refuse);
         assert_eq!(confirm("https://sns.s3.amazonaws.com/?x"), Step::Refuse);
+    }
+
+    #[test]
+    fn vercel_hears_the_code_it_gave_out_and_nobody_elses() {
+        let secret: Secret =
+            serde_json::from_str(r#"{"secret": "s", "verify": "b1946ac92492d234"}"#).unwrap();
+        let code = |step: Step| match step {
+            Step::Answer(reply) => reply.headers,
+            other => panic!("{other:?}"),
+        };
+        let wanted = vec![(VERCEL_VERIFY, "b1946ac92492d234".to_owned())];
+        let with = |mut request: Request, name: &'static str, value: &str| {
+            request.headers.insert(name, value.parse().unwrap());
+            request
+        };
+        let asked = with(get(""), VERCEL_VERIFY, "another");
+        assert_eq!(code(Handshake::VercelDrains.before(&asked, &[&secret])), wanted);
+        for nothing in ["", "{}", " []\n"] {
+            let request = testing::request(nothing.as_bytes());
+            assert_eq!(code(Handshake::VercelDrains.before(&request, &[&secret])), wanted, "{nothing}");
+            let signed = with(request, "x-vercel-signature", "00");
+            assert_eq!(Handshake::VercelDrains.before(&signed, &[&secret]), Step::NotOne, "{nothing}");
+        }
+        let event = testing::request(br#"[{"id": "1"}]"#);
+        assert_eq!(Handshake::VercelDrains.before(&event, &[&secret]), Step::NotOne);
+        assert_eq!(Handshake::VercelDrains.stamp(&event, &[&secret]), wanted);
+        for other in [r#""s""#, r#"{"secret": "s", "verify": "a\r\nb: c"}"#] {
+            let other: Secret = serde_json::from_str(other).unwrap();
+            assert_eq!(Handshake::VercelDrains.before(&asked, &[&other]), Step::NotOne);
+            assert_eq!(Handshake::VercelDrains.stamp(&event, &[&other]), vec![]);
+        }
+    }
+
+    #[test]
+    fn a_test_button_says_nothing_but_that_it_is_one() {
+        let ask = |key: &str, body: &str| {
+            let mut request = testing::request(body.as_bytes());
+            request.headers.insert("x-event-key", key.parse().unwrap());
+            request
+        };
+        let answered = Step::Answer(Reply::status(200));
+        for body in ["", "{}", r#"{"test": true}"#] {
+            let mut ping = ask("diagnostics:ping", body);
+            assert_eq!(Handshake::BitbucketPing.before(&ping, &[]), answered, "{body}");
+            assert_eq!(Handshake::BitbucketPing.before(&ask("pr:opened", body), &[]), Step::NotOne, "{body}");
+            ping.headers.insert("x-hub-signature", "sha256=00".parse().unwrap());
+            assert_eq!(Handshake::BitbucketPing.before(&ping, &[]), Step::NotOne, "verified first: {body}");
+            assert_eq!(Handshake::BitbucketPing.after(&ping, &[]), answered, "{body}");
+        }
+        for body in [r#"{"eventKey": "pr:opened"}"#, r#"{"test": true, "actor": {}}"#, "[]", "payload={}"] {
+            let event = ask("diagnostics:ping", body);
+            assert_eq!(Handshake::BitbucketPing.before(&event, &[]), Step::NotOne, "{body}");
+            assert_eq!(Handshake::BitbucketPing.after(&event, &[]), Step::NotOne, "{body}");
+        }
+    }
+
+    #[test]
+    fn event_grid_asks_in_two_ways() {
+        let mut options = testing::request(b"");
+        options.method = Method::OPTIONS;
+        options.headers.insert("webhook-request-origin", "eventgrid.azure.net".parse().unwrap());
+        for handshake in [Handshake::EventGrid, Handshake::Cloudevents] {
+            let Step::Answer(reply) = handshake.before(&options, &[]) else { panic!("{handshake:?}") };
+            assert_eq!(reply.headers, [("webhook-allowed-origin", "eventgrid.azure.net".to_owned())]);
+        }
+        let event = json!([{
+            "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent",
+            "data": {"validationCode": "512d38b6"},
+        }]);
+        let event = testing::request(event.to_string().as_bytes());
+        assert_eq!(Handshake::EventGrid.before(&event, &[]), Step::NotOne, "the token is looked at first");
+        assert_eq!(body_of(Handshake::EventGrid.after(&event, &[])), r#"{"validationResponse":"512d38b6"}"#);
+    }
+
+    #[test]
+    fn a_hook_secret_is_sent_back_only_as_a_token() {
+        let ask = |secret: &str| {
+            let mut request = testing::request(b"{}");
+            request.headers.insert("x-hook-secret", secret.parse().unwrap());
+            Handshake::HookSecret.before(&request, &[])
+        };
+        let Step::Answer(reply) = ask("0a1b-2c3d") else { panic!() };
+        assert_eq!(reply.headers, [("x-hook-secret", "0a1b-2c3d".to_owned())]);
+        assert_eq!(ask("<script>"), Step::Refuse);
+        assert_eq!(Handshake::HookSecret.before(&testing::request(b"{}"), &[]), Step::NotOne);
     }
 
     #[test]

@@ -171,7 +171,7 @@ impl Ingest {
             Admission::Event(event) => {
                 let mut answer = self.keep(source, &event, &line).await;
                 if answer.status.is_success() {
-                    answer.headers.extend(source.handshake.stamp(&request));
+                    answer.headers.extend(source.handshake.stamp(&request, &secrets.active(&source.secret)));
                 }
                 answer
             }
