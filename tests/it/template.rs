@@ -430,6 +430,7 @@ fn both_functions_are_given_exactly_the_variables_that_the_code_reads() {
             env::QUEUE_URL,
             env::ORDERED_QUEUE_URL,
             env::SECRETS,
+            env::CONFIG,
             env::PUBLIC_URL,
             env::METRICS_NAMESPACE,
         ]);
@@ -445,6 +446,17 @@ fn the_variables_name_the_table_the_queue_and_the_secret() {
     let (condition, url) = conditional(&variables[env::ORDERED_QUEUE_URL]).unwrap();
     assert_eq!((condition, url), ("IsOrdered", &json!({"Ref": "OrderedQueue"})));
     assert_eq!(variables[env::SECRETS], json!({"Ref": "Secrets"}));
+}
+
+/// Lambda unpacks a layer's zip into `/opt`, and a stack without a layer has the configuration that was built in.
+#[test]
+fn a_layer_brings_a_configuration_of_its_own() {
+    let shared = &TEMPLATE["Globals"]["Function"];
+    let none = json!({"Ref": "AWS::NoValue"});
+    let path = json!({"Fn::If": ["HasConfigLayer", "/opt/hookgate.toml", none]});
+    assert_eq!(shared["Environment"]["Variables"][env::CONFIG], path);
+    assert_eq!(shared["Layers"], json!({"Fn::If": ["HasConfigLayer", [{"Ref": "ConfigLayer"}], none]}));
+    assert_eq!(TEMPLATE["Parameters"]["ConfigLayer"]["Default"], "");
 }
 
 #[test]
