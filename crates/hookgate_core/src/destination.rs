@@ -64,11 +64,11 @@ fn pause_after<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Err
 }
 
 fn concurrency<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Error> {
-    let number = u8::deserialize(deserializer)?;
-    if number == 0 || number > CONCURRENCY_MAX {
-        return Err(de::Error::custom(format!("`concurrency` has to be 1 to {CONCURRENCY_MAX}")));
-    }
-    Ok(Some(number))
+    let number = i64::deserialize(deserializer)?;
+    let places = u8::try_from(number).ok().filter(|places| (1..=CONCURRENCY_MAX).contains(places));
+    places
+        .map(Some)
+        .ok_or_else(|| de::Error::custom(format!("`concurrency` has to be 1 to {CONCURRENCY_MAX}")))
 }
 
 /// The delays between the tries of an action, in milliseconds.
@@ -435,7 +435,7 @@ mod tests {
             assert!(policy(&format!("rate = \"{bad}\"")).unwrap_err().contains("is no rate"), "{bad}");
         }
         assert_eq!(policy("concurrency = 3").unwrap().concurrency, Some(3));
-        for bad in [0, 51] {
+        for bad in [-1, 0, 51, 300] {
             assert!(policy(&format!("concurrency = {bad}")).unwrap_err().contains("1 to 50"));
         }
     }
