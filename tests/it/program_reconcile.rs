@@ -613,13 +613,14 @@ async fn program_reconcile_posts_what_stripe_has_and_we_have_not() {
     let ended = run(&place, &with(&["--yes", "--rate", "1000"])).await;
     assert!(ended.stderr.is_empty(), "{}", ended.stderr);
     let text = ended.ok();
-    for part in [
-        "types     invoice.paid, charge.refunded",
-        "/webhooks/stripe: 4, 1000 a second",
-        "4 accepted, 0 here by now, 0 failed",
-    ] {
+    for part in
+        ["types     invoice.paid, charge.refunded", "/webhooks/stripe: 4, 1000 a second", ", 0 failed"]
+    {
         assert!(text.contains(part), "{part}: {text}");
     }
+    // On a busy machine an answer may be late, and the second post of that event finds it here.
+    let brought = text.lines().filter(|line| line.starts_with("accepted ") || line.starts_with("duplicate "));
+    assert_eq!(brought.count(), 4, "{text}");
     assert!(
         text.find("evt_1Test000199").unwrap() < text.find("evt_1Test000000").unwrap(),
         "the oldest first"
