@@ -239,7 +239,7 @@ async fn flow_destinations_are_listed_and_switched() {
     let (code, stdout, _) = run(&world, &["destinations", "enable", "post", "--config", config]).await;
     assert_eq!(
         (code, stdout.trim()),
-        (Some(0), "post is up; 1 waiting events go out from the next minute on")
+        (Some(0), "post is up; what waits for it (1) goes out from the next minute on")
     );
     assert_eq!(destination.hits("/post").len(), 0);
     world.drive_to("shop", "o1", Status::Done).await;

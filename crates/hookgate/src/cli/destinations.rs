@@ -139,7 +139,7 @@ impl Switch {
         show::line(&match (on, waiting) {
             (true, 0) => format!("{name} is up; nothing waits for it"),
             (true, waiting) => {
-                format!("{name} is up; {waiting} waiting events go out from the next minute on")
+                format!("{name} is up; what waits for it ({waiting}) goes out from the next minute on")
             }
             (false, _) => format!("{name} is disabled; its events wait, for two weeks at most"),
         });
