@@ -79,6 +79,8 @@ impl Deployed {
             ("EventsTable", hookgate::local::TABLE.to_owned()),
             ("QueueUrl", text("queue_url")),
             ("DeadLetterQueueUrl", text("dead_letter_queue_url")),
+            ("OrderedQueueUrl", text("ordered_queue_url")),
+            ("OrderedDeadLetterQueueUrl", text("ordered_dead_letter_queue_url")),
             ("SecretArn", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:hookgate-AbCdEf".to_owned()),
         ]);
     }

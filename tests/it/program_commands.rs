@@ -115,7 +115,7 @@ async fn program_commands_have_json_where_they_print_data_and_stack_where_they_a
     }
 }
 
-/// A stack with an event that is done, one that is dead, a delivery in quarantine, a dead letter.
+/// A stack with an event that is done, one that is dead, a delivery in quarantine, a dead letter of each queue.
 async fn stack(place: &Place) -> Running {
     let config = "[sources.gl]\nprovider = \"linear\"\nmode = \"quarantine\"\n[sources.gh]\nprovider = \"github\"\n\
                   [[routes]]\nsource = \"*\"\nactions = [\"tally\", \"post\"]\n\
@@ -135,6 +135,9 @@ async fn stack(place: &Place) -> Running {
     let clients = Clients::local(at("dynamodb"), at("sqs"), Patience::WORKER);
     let send = clients.sqs.send_message().queue_url(at("dead_letter_queue_url"));
     send.message_body("of somebody else").send().await.unwrap();
+    let send = clients.sqs.send_message().queue_url(at("ordered_dead_letter_queue_url"));
+    let send = send.message_group_id("gl#key").message_deduplication_id("1");
+    send.message_body("of somebody else, in order").send().await.unwrap();
     dev
 }
 
@@ -189,7 +192,7 @@ async fn program_commands_print_one_json_object_a_line_and_end_with_the_right_co
         (&["destinations", "list"], 0, 1),
         (&["destinations", "disable", "post", "--reason", "they move"], 0, 1),
         (&["destinations", "enable", "nobody"], 1, 0),
-        (&["dlq", "list"], 0, 1),
+        (&["dlq", "list"], 0, 2),
         (&["dlq", "redrive", "--all"], 0, 0),
         (&["dlq", "redrive", "nobody"], 1, 0),
         (&["stats"], 0, 2),

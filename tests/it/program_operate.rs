@@ -9,10 +9,12 @@
 
 use std::{collections::BTreeSet, process::Stdio, sync::Arc};
 
+use hookgate::local::ORDERED_DEAD_LETTERS;
 use hookgate_aws::store::Due;
 use hookgate_core::{
     codec::{Message, encode},
     lifecycle::Status,
+    order::Lane,
 };
 use hookgate_embedded::{Clock, Fault, How, MessageState};
 use serde_json::{Value, json};
@@ -136,6 +138,93 @@ async fn program_dlq_lists_dead_letters_and_sends_again_those_that_are_wanted() 
     until("the worker had it", async || world.queue().in_flight == 1).await;
 }
 
+/// The shop at this very time, with one order for all of its events.
+async fn shop_in_order() -> (World, Destination) {
+    let destination = Destination::start().await;
+    let config = SHOP.replace("[[routes]]", "order = \"json:/type\"\n\n[[routes]]");
+    let config = config.replace("DEST", &destination.place);
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    std::fs::write(folder.path().join("secrets.json"), json!({"shop": [SHOP_SECRET]}).to_string()).unwrap();
+    std::fs::write(folder.path().join("hookgate.toml"), &config).unwrap();
+    let now = hookgate_aws::ambient::Ambient::system().now().as_millis();
+    (World::open(folder, Clock::manual(now), config, true).await, destination)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn program_dlq_sends_those_that_have_an_order_again_in_their_order() {
+    let (world, destination) = shop_in_order().await;
+    world.order("known").await;
+    world.wait_for("shop", "known", Status::Done).await;
+    world.quiet().await;
+    // More than SQS hands over at once of one key.
+    let ids: Vec<String> = (0..23).map(|number| format!("e{number}")).collect();
+    let event = world.stored("shop", "known").await.unwrap();
+    let lane = Lane::of(&event).unwrap();
+    let url = &world.stack.endpoints.ordered_dead_letter_queue_url;
+    for id in &ids {
+        let message = Message::carrying(&name("shop"), &event_id(id), &encode(&event).unwrap()).unwrap();
+        let send = world.clients.sqs.send_message().queue_url(url).message_body(message.to_text());
+        send.message_group_id(lane.as_str()).message_deduplication_id(id).send().await.unwrap();
+    }
+    dead(&world, "of somebody else").await;
+    let waiting = || world.stack.engines.sqs().counts(ORDERED_DEAD_LETTERS).unwrap().visible;
+
+    let stats = run(&world, &["stats", "--json"]).await.lines().pop().unwrap();
+    assert_eq!(stats["dead_letters"], 24);
+    assert_eq!(stats["ordered_queue"], json!({"visible": 0, "in_flight": 0, "delayed": 0}));
+    assert!(run(&world, &["stats"]).await.ok().contains("FIFO queue    0 to be given a turn, 0 in flight"));
+    let listed = run(&world, &["dlq", "list", "--json"]).await.lines();
+    let ordered: Vec<&Value> = listed.iter().filter(|line| line["ordered"] == true).collect();
+    assert_eq!((listed.len(), ordered.len()), (11, 10));
+    assert!(ids.iter().zip(&ordered).all(|(id, line)| line["id"] == *id), "{ordered:?}");
+    let table = run(&world, &["dlq", "list"]).await;
+    assert!(
+        table.stderr.contains("11 of about 24") && table.stderr.contains("the first 10"),
+        "{}",
+        table.stderr
+    );
+    assert_eq!(waiting(), 23, "looking changes nothing");
+
+    // A queue that can't be had in the middle of it stops it, and nothing is lost. The worker receives without calls.
+    world.break_queue(Fault { skip: 9, times: Some(1), ..every("ReceiveMessage", How::AccessDenied) });
+    let stopped = run(&world, &["dlq", "redrive", "--source", "shop", "--rate", "1000"]).await;
+    assert_eq!(stopped.code, 1, "{}", stopped.stderr);
+    assert!(stopped.stderr.contains("stopped after 10 of 10; run it again"), "{}", stopped.stderr);
+    world.quiet().await;
+    assert_eq!(waiting(), 13);
+    let text = run(&world, &["dlq", "redrive", "--source", "shop", "--rate", "1000"]).await.ok();
+    assert!(text.contains("13 of 13 sent to the queue again"), "{text}");
+    for id in &ids {
+        world.wait_for("shop", id, Status::Done).await;
+    }
+    world.quiet().await;
+    assert_eq!(waiting(), 0);
+    let hits = destination.hits("/post");
+    let arrived: Vec<&str> = hits.iter().skip(1).map(|hit| hit.id()).collect();
+    assert_eq!(arrived, ids);
+    assert_eq!(world.dead_letters().len(), 1, "what is none of ours stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn program_events_say_which_event_they_wait_behind() {
+    let (world, destination) = shop_in_order().await;
+    destination.next("/post", [Reply::RetryAfter(503, "1800")]);
+    world.order("slow").await;
+    world.wait_for("shop", "slow", Status::Retrying).await;
+    world.order("second").await;
+    world.quiet().await;
+    let shown = run(&world, &["events", "show", "second", "--json"]).await.lines().remove(0);
+    assert_eq!((&shown["status"], &shown["behind"]), (&json!("received"), &json!("slow")));
+    let text = run(&world, &["events", "show", "second"]).await.ok();
+    assert!(text.contains("in order     goes when slow of the same key has ended"), "{text}");
+    let slow = run(&world, &["events", "show", "slow", "--json"]).await.lines().remove(0);
+    assert_eq!(slow["behind"], Value::Null, "nobody is before it");
+    world.advance(1_800);
+    world.wait_for("shop", "second", Status::Done).await;
+    let shown = run(&world, &["events", "show", "second", "--json"]).await.lines().remove(0);
+    assert_eq!(shown["behind"], Value::Null, "it has ended");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn program_dlq_redrive_keeps_its_rate_can_be_stopped_and_goes_on() {
     let (world, destination) = shop().await;
@@ -197,6 +286,8 @@ async fn fault_every_call_of_dlq_may_fail_and_no_message_is_lost() {
         assert_eq!(ended.code, code, "{what}: {}{}", ended.stdout, ended.stderr);
         assert!(ended.stderr.contains(says), "{what}: {}", ended.stderr);
         world.heal();
+        // What was sent is worked off before the clock moves, or its lease would be over.
+        world.quiet().await;
         // What was taken out and not given back.
         world.advance(3_600);
         let again = run(&world, redrive).await;

@@ -16,7 +16,7 @@ use hookgate_embedded::{Clock, Engines, Options};
 
 use crate::{
     deployed::{self, Deployed},
-    local::{DEAD_LETTERS, Folder, QUEUE, TABLE},
+    local::{DEAD_LETTERS, Folder, ORDERED, ORDERED_DEAD_LETTERS, Ordered, QUEUE, TABLE},
 };
 
 /// Which installation.
@@ -46,7 +46,7 @@ pub struct Access {
     pub store: Store,
     /// The queue.
     pub queue: Queue,
-    /// The dead-letter queue.
+    /// The dead-letter queues.
     pub dead_letters: DeadLetters,
     /// The secrets.
     pub secrets: SecretStore,
@@ -89,15 +89,14 @@ impl Access {
     async fn local(folder: &Folder) -> anyhow::Result<Self> {
         let from = SecretsFrom::File(folder.secrets());
         if let Some(endpoints) = folder.endpoints() {
+            let ordered = endpoints.ordered();
             let clients = Clients::local(endpoints.dynamodb, endpoints.sqs, Patience::WORKER);
+            let (queue, dead_letters) =
+                queues(&clients, &endpoints.queue_url, &endpoints.dead_letter_queue_url, ordered);
             return Ok(Self {
                 store: Store::new(clients.dynamodb, TABLE),
-                queue: Queue::new(clients.sqs.clone(), &endpoints.queue_url),
-                dead_letters: DeadLetters::new(
-                    clients.sqs,
-                    endpoints.dead_letter_queue_url,
-                    endpoints.queue_url,
-                ),
+                queue,
+                dead_letters,
                 secrets: SecretStore::new(&from, &clients.secrets_manager),
                 gateway: Some(endpoints.gateway),
                 running: true,
@@ -116,10 +115,12 @@ impl Access {
             Clients::local(engines.dynamodb().endpoint(), engines.sqs().endpoint(), Patience::WORKER);
         // A stack that was killed before it had made its queues has none.
         let url = |name| engines.sqs().queue_url(name).unwrap_or_default();
+        let ordered = Ordered::of(&url(ORDERED), &url(ORDERED_DEAD_LETTERS));
+        let (queue, dead_letters) = queues(&clients, &url(QUEUE), &url(DEAD_LETTERS), ordered);
         Ok(Self {
             store: Store::new(clients.dynamodb, TABLE),
-            queue: Queue::new(clients.sqs.clone(), url(QUEUE)),
-            dead_letters: DeadLetters::new(clients.sqs, url(DEAD_LETTERS), url(QUEUE)),
+            queue,
+            dead_letters,
             secrets: SecretStore::new(&from, &clients.secrets_manager),
             gateway: None,
             running: false,
@@ -129,11 +130,13 @@ impl Access {
     }
 
     fn deployed(found: Deployed) -> Self {
-        let Deployed { clients, table, queue_url, dead_letter_queue_url, secret_arn, gateway } = found;
+        let Deployed { clients, table, queue_url, dead_letter_queue_url, ordered, secret_arn, gateway } =
+            found;
+        let (queue, dead_letters) = queues(&clients, &queue_url, &dead_letter_queue_url, ordered);
         Self {
             store: Store::new(clients.dynamodb, table),
-            queue: Queue::new(clients.sqs.clone(), &queue_url),
-            dead_letters: DeadLetters::new(clients.sqs, dead_letter_queue_url, queue_url),
+            queue,
+            dead_letters,
             secrets: SecretStore::new(&SecretsFrom::Manager(secret_arn.clone()), &clients.secrets_manager),
             gateway: Some(gateway),
             running: true,
@@ -148,4 +151,18 @@ impl Access {
             engines.stop().await;
         }
     }
+}
+
+fn queues(
+    clients: &Clients,
+    queue_url: &str,
+    dead_letter_queue_url: &str,
+    ordered: Option<Ordered>,
+) -> (Queue, DeadLetters) {
+    let sqs = clients.sqs.clone();
+    let urls = ordered.clone().map(|ordered| (ordered.dead_letter_queue_url, ordered.queue_url));
+    (
+        Queue::new(sqs.clone(), queue_url).with_ordered(ordered.map(|ordered| ordered.queue_url)),
+        DeadLetters::new(sqs, dead_letter_queue_url, queue_url).with_ordered(urls),
+    )
 }

@@ -20,6 +20,8 @@ use hookgate_aws::clients::{Clients, Patience};
 use hookgate_core::{body, request::Request, time::EpochMillis};
 use serde_json::Value;
 
+use crate::local::Ordered;
+
 /// Which stack is meant.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -42,6 +44,8 @@ pub struct Deployed {
     pub queue_url: String,
     /// The URL of its dead-letter queue.
     pub dead_letter_queue_url: String,
+    /// The FIFO queue, where the stack has one.
+    pub ordered: Option<Ordered>,
     /// The ARN of its secret.
     pub secret_arn: String,
     /// What senders' URLs begin with.
@@ -202,9 +206,12 @@ impl Wanted {
     fn read(&self, stack: &Value, region: &str, clients: Clients) -> anyhow::Result<Deployed> {
         let outputs = stack.get("Outputs").map(members).unwrap_or_default();
         let mut missing = Vec::new();
-        let mut output = |name: &'static str| {
+        let find = |name: &str| {
             let is = |output: &&&Value| output.get("OutputKey").and_then(Value::as_str) == Some(name);
-            let found = outputs.iter().find(is).and_then(|output| output.get("OutputValue")?.as_str());
+            outputs.iter().find(is).and_then(|output| output.get("OutputValue")?.as_str())
+        };
+        let mut output = |name: &'static str| {
+            let found = find(name);
             if found.is_none() {
                 missing.push(name);
             }
@@ -215,6 +222,10 @@ impl Wanted {
             table: output("EventsTable"),
             queue_url: output("QueueUrl"),
             dead_letter_queue_url: output("DeadLetterQueueUrl"),
+            ordered: Ordered::of(
+                find("OrderedQueueUrl").unwrap_or_default(),
+                find("OrderedDeadLetterQueueUrl").unwrap_or_default(),
+            ),
             secret_arn: output("SecretArn"),
             gateway: output("WebhookUrl").trim_end_matches('/').trim_end_matches(WEBHOOKS).to_owned(),
         };

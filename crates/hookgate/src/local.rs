@@ -44,6 +44,35 @@ pub struct Endpoints {
     /// URL of the FIFO queue. Files of before have none.
     #[serde(default)]
     pub ordered_queue_url: String,
+    /// URL of its dead-letter queue. Files of before have none.
+    #[serde(default)]
+    pub ordered_dead_letter_queue_url: String,
+}
+
+impl Endpoints {
+    /// The URLs of the FIFO queue, where there is one.
+    pub fn ordered(&self) -> Option<Ordered> {
+        Ordered::of(&self.ordered_queue_url, &self.ordered_dead_letter_queue_url)
+    }
+}
+
+/// The URLs of a FIFO queue and of its dead-letter queue.
+#[derive(Clone, Debug)]
+pub struct Ordered {
+    /// That of the queue.
+    pub queue_url: String,
+    /// That of its dead-letter queue.
+    pub dead_letter_queue_url: String,
+}
+
+impl Ordered {
+    /// `None` when one of them is not known.
+    pub fn of(queue_url: &str, dead_letter_queue_url: &str) -> Option<Self> {
+        (!queue_url.is_empty() && !dead_letter_queue_url.is_empty()).then(|| Self {
+            queue_url: queue_url.to_owned(),
+            dead_letter_queue_url: dead_letter_queue_url.to_owned(),
+        })
+    }
 }
 
 /// The data folder.

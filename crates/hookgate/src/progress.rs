@@ -45,6 +45,12 @@ impl Progress {
         }
     }
 
+    /// There is one more to be done.
+    pub fn grow(&mut self) {
+        self.total += 1;
+        self.bar.inc_length(1);
+    }
+
     /// How many are done.
     pub fn done(&self) -> u64 {
         self.done

@@ -1,9 +1,10 @@
-//! The dead-letter queue.
+//! The dead-letter queues: that of the queue, and that of the FIFO queue where an installation has one.
 //!
-//! Its messages were received five times and never finished: each killed the worker, or was none of ours. To look at
-//! them takes them out for a while, so whoever looks gives them back.
+//! Their messages were received too often and never finished: each killed the worker, was none of ours, or could not be
+//! given its place in an order. To look at them takes them out for a while, so whoever looks gives them back. Of a FIFO
+//! queue's messages of one group, SQS hands over no more than ten until these are back or deleted.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use aws_sdk_sqs::{
     Client,
@@ -26,15 +27,31 @@ const WAIT_SECONDS: i32 = 1;
 /// What the URL of a FIFO queue ends with.
 const FIFO: &str = ".fifo";
 
-/// The dead-letter queue of an installation, and the queue that its messages came from.
+/// The dead-letter queues of an installation, each with the queue that its messages came from.
 #[derive(Clone, Debug)]
 pub struct DeadLetters {
     client: Client,
-    url: String,
-    queue_url: String,
+    queues: Vec<Arc<Urls>>,
 }
 
-/// A message of the dead-letter queue, taken out for a while.
+/// A dead-letter queue and the queue that its messages came from.
+#[derive(Debug, PartialEq, Eq)]
+struct Urls {
+    dead_letters: String,
+    queue: String,
+}
+
+impl Urls {
+    fn new(dead_letters: impl Into<String>, queue: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self { dead_letters: dead_letters.into(), queue: queue.into() })
+    }
+
+    fn is_fifo(&self) -> bool {
+        self.queue.ends_with(FIFO)
+    }
+}
+
+/// A message of a dead-letter queue, taken out for a while.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
     /// The message's own id.
@@ -45,6 +62,7 @@ pub struct DeadLetter {
     pub receive_count: u32,
     /// When it was first sent.
     pub sent_at: Option<EpochMillis>,
+    from: Arc<Urls>,
     receipt: String,
     group: Option<String>,
     attributes: HashMap<String, MessageAttributeValue>,
@@ -58,31 +76,60 @@ impl DeadLetter {
     pub fn message(&self) -> Result<Message, CodecError> {
         Message::from_text(&self.body)
     }
+
+    /// Whether it came from the FIFO queue: others of its group may only be had once it is gone or back.
+    pub fn is_ordered(&self) -> bool {
+        self.from.is_fifo()
+    }
 }
 
 impl DeadLetters {
     /// The dead-letter queue at `url`, of the queue at `queue_url`.
     pub fn new(client: Client, url: impl Into<String>, queue_url: impl Into<String>) -> Self {
-        Self { client, url: url.into(), queue_url: queue_url.into() }
+        Self { client, queues: vec![Urls::new(url, queue_url)] }
     }
 
-    /// How many messages it has.
+    /// The same with that of the FIFO queue, where there is one: its own URL, and the FIFO queue's.
+    #[must_use]
+    pub fn with_ordered(mut self, urls: Option<(String, String)>) -> Self {
+        self.queues.extend(urls.map(|(url, queue_url)| Urls::new(url, queue_url)));
+        self
+    }
+
+    /// How many messages they have.
     ///
     /// # Errors
     /// [`QueueError`].
     pub async fn depth(&self) -> Result<Depth, QueueError> {
-        Depth::of(&self.client, &self.url).await
+        let mut sum = Depth::default();
+        for urls in &self.queues {
+            let depth = Depth::of(&self.client, &urls.dead_letters).await?;
+            sum.visible += depth.visible;
+            sum.in_flight += depth.in_flight;
+            sum.delayed += depth.delayed;
+        }
+        Ok(sum)
     }
 
-    /// Takes out up to ten messages for so many seconds. None: there are none that nobody else has taken out.
+    /// Takes out up to ten messages of one queue for so many seconds. None: there are none in any that can be had.
     ///
     /// # Errors
     /// [`QueueError`].
     pub async fn take(&self, seconds: i32) -> Result<Vec<DeadLetter>, QueueError> {
+        for urls in &self.queues {
+            let letters = self.take_from(urls, seconds).await?;
+            if !letters.is_empty() {
+                return Ok(letters);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    async fn take_from(&self, urls: &Arc<Urls>, seconds: i32) -> Result<Vec<DeadLetter>, QueueError> {
         let answer = self
             .client
             .receive_message()
-            .queue_url(&self.url)
+            .queue_url(&urls.dead_letters)
             .max_number_of_messages(BATCH)
             .visibility_timeout(seconds)
             .wait_time_seconds(WAIT_SECONDS)
@@ -100,6 +147,7 @@ impl DeadLetters {
                 body: message.body.unwrap_or_default(),
                 receive_count: count.and_then(|count| count.try_into().ok()).unwrap_or_default(),
                 sent_at: number(MessageSystemAttributeName::SentTimestamp).map(EpochMillis::from_millis),
+                from: urls.clone(),
                 receipt: message.receipt_handle.unwrap_or_default(),
                 group: system.get(&MessageSystemAttributeName::MessageGroupId).cloned(),
                 attributes: message.message_attributes.unwrap_or_default(),
@@ -113,8 +161,16 @@ impl DeadLetters {
     /// # Errors
     /// [`QueueError`].
     pub async fn give_back(&self, letters: &[DeadLetter]) -> Result<(), QueueError> {
+        for urls in &self.queues {
+            let letters: Vec<&DeadLetter> = letters.iter().filter(|letter| letter.from == *urls).collect();
+            self.give_back_to(urls, &letters).await?;
+        }
+        Ok(())
+    }
+
+    async fn give_back_to(&self, urls: &Urls, letters: &[&DeadLetter]) -> Result<(), QueueError> {
         for batch in letters.chunks(usize::try_from(BATCH).unwrap_or(1)) {
-            let mut request = self.client.change_message_visibility_batch().queue_url(&self.url);
+            let mut request = self.client.change_message_visibility_batch().queue_url(&urls.dead_letters);
             for (number, letter) in batch.iter().enumerate() {
                 let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
                     .id(number.to_string())
@@ -138,10 +194,10 @@ impl DeadLetters {
     /// # Errors
     /// [`QueueError`].
     pub async fn send_again(&self, letter: &DeadLetter) -> Result<(), QueueError> {
-        let fifo = self.queue_url.ends_with(FIFO);
+        let fifo = letter.is_ordered();
         self.client
             .send_message()
-            .queue_url(&self.queue_url)
+            .queue_url(&letter.from.queue)
             .message_body(&letter.body)
             .set_message_group_id(letter.group.clone())
             // Its own id: what is sent again within five minutes is dropped by a FIFO queue, as it should be.
@@ -160,7 +216,7 @@ impl DeadLetters {
     pub async fn delete(&self, letter: &DeadLetter) -> Result<(), QueueError> {
         self.client
             .delete_message()
-            .queue_url(&self.url)
+            .queue_url(&letter.from.dead_letters)
             .receipt_handle(&letter.receipt)
             .send()
             .await

@@ -169,11 +169,22 @@ impl Queue {
         request.send().await.map(|_| ()).map_err(call("SendMessage"))
     }
 
-    /// How many messages it has.
+    /// How many messages it has, those of the FIFO queue aside.
     ///
     /// # Errors
     /// [`QueueError`].
     pub async fn depth(&self) -> Result<Depth, QueueError> {
         Depth::of(&self.client, &self.url).await
+    }
+
+    /// How many messages the FIFO queue has; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`QueueError`].
+    pub async fn ordered_depth(&self) -> Result<Option<Depth>, QueueError> {
+        match &self.ordered_url {
+            Some(url) => Depth::of(&self.client, url).await.map(Some),
+            None => Ok(None),
+        }
     }
 }

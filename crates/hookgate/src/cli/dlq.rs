@@ -1,5 +1,5 @@
-//! `hookgate dlq`: the messages that the queue gave up, each of which killed the worker or is none of ours, and sending
-//! them again once that was mended.
+//! `hookgate dlq`: the messages that the queues gave up, each of which killed the worker, is none of ours, or could not be
+//! given its place in an order; and sending them again once that was mended.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -50,6 +50,9 @@ const LOOKS_A_SECOND: usize = 10;
 /// Answers with nothing new in a row after which there is nothing more: messages that were taken out for too long come
 /// again.
 const BARREN_MAX: u32 = 3;
+
+/// Messages of one group that a FIFO queue hands over at once (SQS's limit of a call).
+const KEY_MAX: usize = 10;
 
 /// Events looked up at once.
 const AT_ONCE: usize = 16;
@@ -126,7 +129,8 @@ impl List {
             (u64::try_from(letters.len()).unwrap_or(u64::MAX), depth.visible + depth.in_flight);
         if about > shown {
             show::note(&format!(
-                "{shown} of about {about}; --limit shows more, and what somebody else has taken out comes back by itself"
+                "{shown} of about {about}; --limit shows more, what somebody else has taken out comes back by itself, and of one \
+                 ordering key only the first {KEY_MAX} can be seen"
             ));
         }
         Ok(ExitCode::SUCCESS)
@@ -145,6 +149,7 @@ fn document(letter: &DeadLetter, about: Option<&About>, now: EpochMillis) -> Val
         "age_seconds": age_ms(letter, now).map(|ms| ms / 1_000),
         "receives": letter.receive_count,
         "ours": about.is_some(),
+        "ordered": letter.is_ordered(),
         "source": about.map(|about| &about.source),
         "id": about.map(|about| &about.id),
         "type": about.and_then(|about| about.event_type.as_deref()),
@@ -176,7 +181,9 @@ fn held_seconds(count: usize) -> i32 {
 
 /// Looks at up to so many messages, the oldest first, and gives them back.
 async fn look(dead_letters: &DeadLetters, limit: usize) -> anyhow::Result<Vec<DeadLetter>> {
-    let mut letters: BTreeMap<String, DeadLetter> = BTreeMap::new();
+    // As they came: of those sent in one millisecond, the FIFO queue knows the order.
+    let mut letters: Vec<DeadLetter> = Vec::new();
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
     let mut barren = 0;
     let looked = loop {
         if letters.len() >= limit || barren >= BARREN_MAX {
@@ -186,13 +193,21 @@ async fn look(dead_letters: &DeadLetters, limit: usize) -> anyhow::Result<Vec<De
             Ok(batch) if batch.is_empty() => break Ok(()),
             Ok(batch) => {
                 let before = letters.len();
-                letters.extend(batch.into_iter().map(|letter| (letter.message_id.clone(), letter)));
+                for letter in batch {
+                    match places.get(&letter.message_id).and_then(|place| letters.get_mut(*place)) {
+                        // Only the newest receipt is good for giving it back.
+                        Some(known) => *known = letter,
+                        None => {
+                            places.insert(letter.message_id.clone(), letters.len());
+                            letters.push(letter);
+                        }
+                    }
+                }
                 barren = if letters.len() == before { barren + 1 } else { 0 };
             }
             Err(error) => break Err(error),
         }
     };
-    let mut letters: Vec<DeadLetter> = letters.into_values().collect();
     give_back(dead_letters, &letters, held_seconds(limit)).await;
     looked?;
     letters.sort_by_key(|letter| letter.sent_at);
@@ -295,8 +310,11 @@ pub(super) struct Redrive {
     place: PlaceArgs,
 }
 
-/// A redrive that goes on.
+/// A redrive that goes on. Those of one ordering key can't all be looked at before the first of them are sent, so what
+/// comes out behind them is asked about then.
 struct Going<'l> {
+    /// Those that a person was told about.
+    looked: BTreeSet<&'l str>,
     /// The messages to send that were not sent yet.
     wanted: BTreeSet<&'l str>,
     /// Everything that was taken out.
@@ -342,14 +360,14 @@ impl Redrive {
             show::line("nothing was done");
             return Ok(ExitCode::FAILURE);
         }
-        self.go(dead_letters, &wanted, letters.len()).await
+        self.go(dead_letters, &wanted, &letters).await
     }
 
     async fn go(
         &self,
         dead_letters: &DeadLetters,
         wanted: &[&DeadLetter],
-        all: usize,
+        all: &[DeadLetter],
     ) -> anyhow::Result<ExitCode> {
         #[expect(
             clippy::cast_possible_truncation,
@@ -358,9 +376,10 @@ impl Redrive {
         )]
         let sending = (wanted.len() as f64 / self.rate).ceil() as i32;
         let mut going = Going {
+            looked: all.iter().map(|letter| letter.message_id.as_str()).collect(),
             wanted: wanted.iter().map(|letter| letter.message_id.as_str()).collect(),
             held: Vec::new(),
-            seconds: held_seconds(all).saturating_add(sending).min(HELD_SECONDS_MAX),
+            seconds: held_seconds(all.len()).saturating_add(sending).min(HELD_SECONDS_MAX),
             sent: BTreeSet::new(),
             twice: 0,
         };
@@ -372,16 +391,16 @@ impl Redrive {
         progress.end();
         going.held.retain(|letter| !going.sent.contains(&letter.message_id));
         give_back(dead_letters, &going.held, going.seconds).await;
-        self.sum_up(&going, wanted.len());
-        let finished = went.with_context(|| {
-            format!("stopped after {} of {}; run it again to go on", going.sent.len(), wanted.len())
-        })?;
-        let rest = going.wanted.len();
-        if rest == 0 {
+        let (sent, rest) = (going.sent.len(), going.wanted.len());
+        let wanted = sent + rest;
+        self.sum_up(&going, wanted);
+        let finished =
+            went.with_context(|| format!("stopped after {sent} of {wanted}; run it again to go on"))?;
+        if rest == 0 && finished {
             return Ok(ExitCode::SUCCESS);
         }
         show::note(&match finished {
-            false => format!("stopped after {} of {}; run it again to go on", going.sent.len(), wanted.len()),
+            false => format!("stopped after {sent} of {wanted}; run it again to go on"),
             true => {
                 format!("{rest} could not be had, as somebody else has taken them out; run it again soon")
             }
@@ -400,7 +419,9 @@ impl Redrive {
     ) -> anyhow::Result<bool> {
         let mut seen = BTreeSet::new();
         let mut barren = 0;
-        while barren < BARREN_MAX && !going.wanted.is_empty() {
+        // Whether sending has given way to others.
+        let mut more = false;
+        while barren < BARREN_MAX && (more || !going.wanted.is_empty()) {
             if stop.asked().now_or_never().is_some() {
                 return Ok(false);
             }
@@ -409,13 +430,17 @@ impl Redrive {
                 return Ok(true);
             }
             barren += 1;
+            more = false;
             going.held.extend(batch.iter().cloned());
             for letter in batch {
                 if seen.insert(letter.message_id.clone()) {
                     barren = 0;
                 }
                 if !going.wanted.contains(letter.message_id.as_str()) {
-                    continue;
+                    if !self.came_out(&letter, going) {
+                        continue;
+                    }
+                    progress.grow();
                 }
                 tokio::select! {
                     biased;
@@ -431,11 +456,20 @@ impl Redrive {
                 if self.json {
                     say(&letter, "sent");
                 }
+                more |= letter.is_ordered();
                 going.sent.insert(letter.message_id);
                 progress.step();
             }
         }
         Ok(true)
+    }
+
+    /// Whether a message that nobody could look at before is to be sent too.
+    fn came_out(&self, letter: &DeadLetter, going: &Going<'_>) -> bool {
+        letter.is_ordered()
+            && !going.looked.contains(letter.message_id.as_str())
+            && !going.sent.contains(&letter.message_id)
+            && self.which.means(letter)
     }
 
     fn sum_up(&self, going: &Going<'_>, wanted: usize) {
@@ -473,6 +507,11 @@ fn print_plan(wanted: &[&DeadLetter], left: &[&DeadLetter]) {
         .map(|((outcome, source), count)| vec![count.to_string(), source, outcome.to_owned()])
         .collect();
     show::table(&["MESSAGES", "SOURCE", ""], &rows);
+    if wanted.iter().any(|letter| letter.is_ordered()) {
+        show::note(&format!(
+            "of one ordering key only the first {KEY_MAX} can be seen; those of the same choice behind them are sent too"
+        ));
+    }
 }
 
 fn say(letter: &DeadLetter, outcome: &str) {

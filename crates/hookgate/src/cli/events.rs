@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use futures::future::try_join_all;
 use hookgate_aws::{
     ambient::Ambient,
+    lanes::End,
     schema::StatusKey,
     store::{Entry, Store},
 };
@@ -14,9 +15,11 @@ use hookgate_core::{
     event::Event,
     ids::{EventId, Name},
     lifecycle::{AttemptOutcome, Status},
+    order::Lane,
     routing::Glob,
     time::EpochMillis,
 };
+use serde_json::json;
 
 use super::{ConfigArgs, PlaceArgs, follow::FollowArgs, stop::Stop};
 use crate::{access::Access, follow::Wanted, local, show};
@@ -219,11 +222,15 @@ impl Show {
             received_at: event.request.received_at,
         };
         let entry = access.store.entry(&key).await?;
-        let document = show::event_json(&event, entry.as_ref());
+        let behind = behind(&access.store, &event, entry.as_ref()).await?;
         if self.json {
+            let mut document = show::event_json(&event, entry.as_ref());
+            if let Some(document) = document.as_object_mut() {
+                document.insert("behind".to_owned(), json!(behind));
+            }
             show::line(&document.to_string());
         } else {
-            print(&event, entry.as_ref());
+            print(&event, entry.as_ref(), behind.as_ref());
         }
         access.close().await;
         Ok(ExitCode::SUCCESS)
@@ -263,7 +270,17 @@ impl Show {
     }
 }
 
-fn print(event: &Event, entry: Option<&Entry>) {
+/// The event that has to end before this one may be worked on, if it has an order.
+async fn behind(store: &Store, event: &Event, entry: Option<&Entry>) -> anyhow::Result<Option<EventId>> {
+    if entry.is_some_and(|entry| entry.status.is_final()) {
+        return Ok(None);
+    }
+    let Some(lane) = Lane::of(event) else { return Ok(None) };
+    let first = store.turn_at(&lane, End::First).await?;
+    Ok(first.map(|first| first.id).filter(|first| *first != event.id))
+}
+
+fn print(event: &Event, entry: Option<&Entry>, behind: Option<&EventId>) {
     let row = |name: &str, value: &str| show::line(&format!("{name:<12} {}", show::plain(value)));
     row("event", event.id.as_str());
     row("source", event.source.as_str());
@@ -278,6 +295,9 @@ fn print(event: &Event, entry: Option<&Entry>) {
     }
     if let Some(next_at) = entry.and_then(|entry| entry.next_at) {
         row("next try", &next_at.to_string());
+    }
+    if let Some(behind) = behind {
+        row("in order", &format!("goes when {behind} of the same key has ended"));
     }
     for (entry, action) in
         entry.into_iter().flat_map(|entry| show::waits_for(entry).into_iter().map(move |it| (entry, it)))

@@ -209,6 +209,8 @@ struct Report {
     types: bool,
     tallies: anyhow::Result<BTreeMap<Group, Tally>>,
     queue: anyhow::Result<Depth>,
+    /// The FIFO queue, where there is one.
+    ordered_queue: anyhow::Result<Option<Depth>>,
     dead_letters: anyhow::Result<u64>,
     outbox: anyhow::Result<Outbox>,
     down: anyhow::Result<Vec<Down>>,
@@ -232,9 +234,10 @@ impl Stats {
     async fn report(&self, access: &Access, config: &Config) -> Report {
         let now = Ambient::system().now();
         let store = &access.store;
-        let (tallies, queue, dead_letters, outbox, down, quarantined) = tokio::join!(
+        let (tallies, queue, ordered_queue, dead_letters, outbox, down, quarantined) = tokio::join!(
             tallies(store, self.since.at(now), now, self.types),
             access.queue.depth(),
+            access.queue.ordered_depth(),
             access.dead_letters.depth(),
             Outbox::of(store, now),
             down(store),
@@ -245,6 +248,7 @@ impl Stats {
             types: self.types,
             tallies,
             queue: queue.map_err(Into::into),
+            ordered_queue: ordered_queue.map_err(Into::into),
             dead_letters: dead_letters.map(|depth| depth.visible + depth.in_flight).map_err(Into::into),
             outbox,
             down,
@@ -259,6 +263,7 @@ impl Report {
         let parts = [
             ("events", self.tallies.as_ref().err()),
             ("queue", self.queue.as_ref().err()),
+            ("FIFO queue", self.ordered_queue.as_ref().err()),
             ("dead letters", self.dead_letters.as_ref().err()),
             ("outbox", self.outbox.as_ref().err()),
             ("destinations", self.down.as_ref().err()),
@@ -286,9 +291,9 @@ impl Report {
                 show::line(&line.to_string());
             }
         }
-        let queue = self.queue.ok().map(|Depth { visible, in_flight, delayed }| {
-            json!({"visible": visible, "in_flight": in_flight, "delayed": delayed})
-        });
+        let depth = |Depth { visible, in_flight, delayed }| json!({"visible": visible, "in_flight": in_flight, "delayed": delayed});
+        let queue = self.queue.ok().map(depth);
+        let ordered_queue = self.ordered_queue.ok().flatten().map(depth);
         let outbox = self.outbox.ok().map(|outbox| {
             json!({
                 "due": outbox.due, "later": outbox.later, "or_more": outbox.or_more,
@@ -305,7 +310,7 @@ impl Report {
             each.collect::<Vec<Value>>()
         });
         let line = json!({
-            "unfinished": unfinished, "queue": queue, "dead_letters": self.dead_letters.ok(), "outbox": outbox,
+            "unfinished": unfinished, "queue": queue, "ordered_queue": ordered_queue, "dead_letters": self.dead_letters.ok(), "outbox": outbox,
             "destinations_down": down, "quarantined": self.quarantined.ok(), "errors": errors,
         });
         show::line(&line.to_string());
@@ -334,6 +339,9 @@ impl Report {
         }
         if let Ok(Depth { visible, in_flight, delayed }) = self.queue {
             row("queue", &format!("{visible} to be received, {in_flight} in flight, {delayed} delayed"));
+        }
+        if let Ok(Some(Depth { visible, in_flight, delayed: _ })) = self.ordered_queue {
+            row("FIFO queue", &format!("{visible} to be given a turn, {in_flight} in flight"));
         }
         if let Ok(outbox) = self.outbox {
             let age = outbox

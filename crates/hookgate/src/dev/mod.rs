@@ -156,6 +156,7 @@ impl Stack {
             queue_url,
             dead_letter_queue_url: engines.sqs().queue_url(DEAD_LETTERS)?,
             ordered_queue_url,
+            ordered_dead_letter_queue_url: engines.sqs().queue_url(ORDERED_DEAD_LETTERS)?,
         };
         folder.write_endpoints(&endpoints)?;
         let inbox = Inbox::open((!ephemeral).then(|| folder.inbox()))?;
