@@ -6,8 +6,9 @@ use hookgate::samples::made_up;
 use hookgate_core::{
     catalogue::{self, Proof},
     lifecycle::Status,
+    request::Request,
     secret::{Secret, Secrets},
-    sign::test_secret,
+    sign::{sign, test_secret},
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -44,12 +45,65 @@ async fn flow_every_provider_of_the_catalogue_is_accepted_and_its_forgery_refuse
         let forged = test_secret(&source.verifier, &[4; 32]).unwrap().unwrap();
         let forged = world.send(&make(&forged)).await;
         // Where the sender publishes its key, the forger's is not there.
-        let refused = if source.verifier.needs_secret() { 401 } else { 503 };
-        assert!(forged.status == 401 || forged.status == refused, "{slug}: {forged:?}");
+        let own = source.provider.refused.unwrap_or(401);
+        let refused = if source.verifier.needs_secret() { own } else { 503 };
+        assert!(forged.status == own || forged.status == refused, "{slug}: {forged:?}");
     }
     world.quiet().await;
     // One event each, and nothing of the forgeries.
     assert_eq!(world.items("E#").await, providers);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flow_what_a_provider_encrypts_is_opened_once_and_is_the_event_from_then_on() {
+    let secrets = json!({
+        "lark": [{"secret": "new key", "verification_token": "token"}, {"secret": "encrypt key", "verification_token": "token"}],
+        "debits": "key",
+    });
+    let config = "[sources.lark]\nprovider = \"lark\"\n[sources.debits]\nprovider = \"gocardless\"\n\
+                  [[routes]]\nsource = \"lark\"\nfilter = \"event.header.tenant == 'x'\"\nactions = [\"seen\"]\n\
+                  [actions.seen]\nkind = \"count\"\n";
+    let world = World::with(config, &secrets.to_string()).await;
+    let source = &world.stack.worker.config.sources[&name("lark")];
+    let inside = json!({"schema": "2.0", "header": {"event_id": "ev-1", "event_type": "im.message.receive_v1", "tenant": "x"}});
+    let mut request = Request::post("/webhooks/lark", inside.to_string(), world.now());
+    request.set_header("content-type", "application/json");
+    request.set_header("x-lark-request-nonce", "nonce1");
+    sign(&source.verifier, &request.clone(), &Secret::from("encrypt key"), world.now(), "")
+        .unwrap()
+        .apply(&mut request);
+    assert!(!String::from_utf8_lossy(&request.body).contains("ev-1"), "it is encrypted");
+    for _ in 0..2 {
+        let answer = world.request(Method::POST, "/webhooks/lark", &request.headers, &request.body).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    world.wait_for("lark", "ev-1", Status::Done).await;
+    world.quiet().await;
+    let event = world.stored("lark", "ev-1").await.unwrap();
+    assert_eq!(
+        (event.event_type.as_str(), event.request.body),
+        ("im.message.receive_v1", inside.to_string().into_bytes())
+    );
+    // Once, though its encrypted bytes came twice.
+    assert_eq!(world.counts("events").await.values().sum::<u64>(), 1);
+
+    // The handshake comes encrypted and unsigned. Without the token nothing of what is inside is told.
+    for (token, status) in [("token", 200), ("another", 401)] {
+        let asked = json!({"challenge": "abc", "token": token, "type": "url_verification"}).to_string();
+        let mut sealed = Request::post("/webhooks/lark", asked, world.now());
+        sealed.set_header("content-type", "application/json");
+        sealed.set_header("x-lark-request-nonce", "nonce1");
+        sign(&source.verifier, &sealed.clone(), &Secret::from("encrypt key"), world.now(), "")
+            .unwrap()
+            .apply(&mut sealed);
+        let answer =
+            world.post("/webhooks/lark", &[("content-type", "application/json")], &sealed.body).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert_eq!(answer.text().contains("abc"), status == 200, "{answer:?}");
+    }
+    // A sender with a status of its own for what it did not sign.
+    let refused = world.post("/webhooks/debits", &[("webhook-signature", "00")], b"{}").await;
+    assert_eq!((refused.status, refused.json()["status"].as_u64()), (498, Some(498)), "{refused:?}");
 }
 
 const SECRETS: &str = r#"{

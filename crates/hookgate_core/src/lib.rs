@@ -31,5 +31,5 @@ pub mod template;
 mod testing;
 
 pub use hookgate_verify::{
-    Fetched, body, catalogue, handshake, place, request, sample, scheme, secret, sign, time, verify,
+    Fetched, body, catalogue, handshake, place, request, sample, scheme, sealed, secret, sign, time, verify,
 };

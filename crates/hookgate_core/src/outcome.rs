@@ -68,10 +68,14 @@ impl Refusal {
 
     /// The answer: `application/problem+json` as in RFC 9457, with the request's id.
     pub fn answer(self, request_id: &str) -> Answer {
-        let status = self.status();
+        self.answer_with(self.status(), request_id)
+    }
+
+    /// The same with another status, for a sender that asks for one of its own.
+    pub fn answer_with(self, status: StatusCode, request_id: &str) -> Answer {
         let body = json!({
             "type": "about:blank",
-            "title": status.canonical_reason().unwrap_or("Error"),
+            "title": status.canonical_reason().unwrap_or("Refused"),
             "status": status.as_u16(),
             "detail": self.detail(),
             "request_id": request_id,

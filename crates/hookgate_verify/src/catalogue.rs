@@ -10,6 +10,7 @@ use crate::{
     handshake::Handshake,
     place::Locator,
     scheme::Scheme,
+    sealed::Encryption,
     verify::{SchemeError, Verifier},
 };
 
@@ -45,6 +46,9 @@ pub struct Provider {
     /// The form field in which it sends a JSON document; empty for none.
     #[serde(default)]
     pub json_field: String,
+    /// How it encrypts bodies, where it does.
+    #[serde(default)]
+    pub encrypted: Encryption,
     /// Whether any body is taken as it is, or one has to be JSON, a form, XML or a JWS.
     #[serde(default)]
     pub any_body: bool,
@@ -55,6 +59,10 @@ pub struct Provider {
     /// What it wants to hear.
     #[serde(default)]
     pub answer: Answering,
+    /// The status by which it wants to hear that a delivery was not verified, where that is none of HTTP's own; 400 to
+    /// 499.
+    #[serde(default, deserialize_with = "refused")]
+    pub refused: Option<u16>,
     /// A request that is no event and has to be answered in the provider's own way.
     #[serde(default)]
     pub handshake: Handshake,
@@ -74,6 +82,18 @@ pub struct Provider {
 
 fn three_days() -> u32 {
     72
+}
+
+/// A status that is the sender's fault: with any other it would try again, or think that all is well.
+///
+/// # Errors
+/// For every other number.
+pub fn refused<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
+    let status = u16::deserialize(deserializer)?;
+    match status {
+        400..500 => Ok(Some(status)),
+        _ => Err(serde::de::Error::custom("`refused` has to be 400 to 499")),
+    }
 }
 
 /// Where the facts of an event are.
@@ -169,7 +189,8 @@ impl Provider {
     /// Never for the catalogue's own entries, which a test reads.
     pub fn verifier(&self) -> Result<Option<Verifier>, SchemeError> {
         let verifier = self.verify.as_ref().map(Verifier::new).transpose()?;
-        Ok(verifier.map(|verifier| verifier.with_json_field(&self.json_field)))
+        Ok(verifier
+            .map(|verifier| verifier.with_json_field(&self.json_field).with_encryption(self.encrypted)))
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
     encoding::{digest, mac},
     request::Request,
     scheme::Hash,
+    sealed::Encryption,
     secret::Secret,
 };
 
@@ -90,7 +91,7 @@ pub enum Handshake {
     Tebex,
     /// An unsigned form with nothing but `webhook_id=NUMBER`.
     Woocommerce,
-    /// JSON with `type` = `url_verification` and the secret's `verification_token`; its `challenge` is sent back.
+    /// JSON, encrypted or not, with `type` = `url_verification` and the secret's `verification_token`; its `challenge` is sent back.
     Lark,
     /// Unsigned JSON with nothing but `verification_token`, which a person has to see: it is kept in quarantine.
     Notion,
@@ -351,7 +352,10 @@ impl Handshake {
                 (small && digits.iter().all(u8::is_ascii_digit)).then(|| Step::Answer(Reply::status(200)))
             }
             Self::Lark => {
-                let body = small_json(request)?;
+                // It is encrypted like an event, and not signed. The token is asked for all the same: who only bends
+                // a body that was seen on the way must not learn from the answer what is in it.
+                let opened = Encryption::Lark.open(request, secrets).ok()?;
+                let body = small_json(opened.as_ref().unwrap_or(request))?;
                 if body.get("type")?.as_str()? != "url_verification" {
                     return None;
                 }

@@ -18,7 +18,8 @@
 //!
 //! # Layout
 //! - [`catalogue`]: the providers; [`scheme`]: how a sender proves itself, as data
-//! - [`verify`], [`sign`]: the two readings of a scheme; [`signed`]: the text that is signed; [`handshake`]: what is no event
+//! - [`verify`], [`sign`]: the two readings of a scheme; [`signed`]: the text that is signed; [`handshake`]: what is no event;
+//!   [`sealed`]: bodies that are encrypted
 //! - [`request`], [`body`], [`place`]: a request as it came, how a body looks, where a value is
 //! - [`secret`], [`time`]: values that can't be mixed up or printed
 
@@ -34,6 +35,7 @@ pub mod place;
 pub mod request;
 pub mod sample;
 pub mod scheme;
+pub mod sealed;
 pub mod secret;
 #[cfg(feature = "sending")]
 mod sending;

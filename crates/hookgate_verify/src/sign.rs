@@ -117,6 +117,9 @@ pub fn sign(
 ) -> Result<Signature, SignError> {
     let mut draft =
         Draft { request: request.clone(), json_field: verifier.json_field(), out: Signature::default() };
+    if let Some(body) = verifier.encryption().seal(request, secret) {
+        draft.set_body(body);
+    }
     sign_kind(verifier.kind(), &mut draft, secret, now, id)?;
     Ok(draft.out)
 }

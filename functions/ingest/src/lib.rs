@@ -151,7 +151,7 @@ impl Ingest {
             }
             Admission::Refused(reason) => match reason.refusal() {
                 Refusal::Unavailable => line.failed(&reason),
-                refusal => line.refused(refusal, &reason),
+                refusal => line.refused_by(source, refusal, &reason),
             },
             Admission::Visit { url } => match self.keys.visit(&url, now).await {
                 Ok(()) => {
@@ -435,6 +435,16 @@ impl Line<'_> {
             self.source()
         );
         refusal.answer(self.request_id)
+    }
+
+    /// The same where the sender may want to hear it in its own way.
+    fn refused_by(&self, source: &Source, refusal: Refusal, detail: &dyn std::fmt::Display) -> Answer {
+        let answer = self.refused(refusal, detail);
+        let own = source.refused.and_then(|status| StatusCode::from_u16(status).ok());
+        match (refusal, own) {
+            (Refusal::Signature, Some(status)) => refusal.answer_with(status, self.request_id),
+            _ => answer,
+        }
     }
 
     /// Our own doing: somebody has to act.

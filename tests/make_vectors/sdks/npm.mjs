@@ -3,7 +3,7 @@
 // One entry a provider: `requests` makes a request at a given time, `verify` asks the SDK.
 // `sign: true` says that the SDK itself made the signature (`noVerifier`: and cannot check it by itself);
 // `timed` adds a twin that is too old; `handshakes` have the SDK's answer to a request that is no event.
-import { createSecretKey, createHash } from "node:crypto";
+import { createCipheriv, createSecretKey, createHash } from "node:crypto";
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -847,10 +847,56 @@ const x = {
   verify: (r) => autohook.validateSignature(r.headers, X, r.body),
 };
 
+const larkSdk = require("@larksuiteoapi/node-sdk");
+const LARK = { secret: "lark-encrypt-key", verification_token: "lark-verification-token" };
+// It would say that it is there on standard output, where the vectors go.
+const silent = Object.fromEntries(["error", "warn", "info", "debug", "trace"].map((level) => [level, () => {}]));
+const larkCheck = new larkSdk.EventDispatcher({ encryptKey: LARK.secret, logger: silent }).requestHandle;
+/** The rule of the documentation, as the SDK can only decrypt; what comes out is compared. */
+const larkSeal = (text) => {
+  const vector = sha256(text).subarray(0, 16);
+  const cipher = createCipheriv("aes-256-cbc", sha256(LARK.secret), vector);
+  const encrypt = Buffer.concat([vector, cipher.update(text, "utf8"), cipher.final()]).toString("base64");
+  if (new larkSdk.AESCipher(LARK.secret).decrypt(encrypt) !== text) throw new Error("the SDK does not decrypt it");
+  return json({ encrypt });
+};
+const larkEvent = json({
+  schema: "2.0",
+  header: { event_id: "5e3702a84e847582be8db7fb73283c02", event_type: "im.message.receive_v1", create_time: "1779999990000", token: LARK.verification_token, app_id: "cli_9f5343c580712544", tenant_key: "2ca1d211f64f6438" },
+  event: { message: { content: "grüß dich" } },
+});
+const larkChallenge = json({ challenge: "ajls384kdjx98XX", token: LARK.verification_token, type: "url_verification" });
+const larkRequest = (body, more) => (t) => ({
+  body,
+  ...more,
+  headers: {
+    "X-Lark-Request-Timestamp": String(t),
+    "X-Lark-Request-Nonce": "nonce1",
+    "X-Lark-Signature": sha256(`${t}nonce1${LARK.secret}${body}`, "hex"),
+  },
+});
+const larkAnswer = (body) => larkSdk.generateChallenge(JSON.parse(body), { encryptKey: LARK.secret }).challenge;
+const lark = {
+  slug: "lark",
+  sdk: "@larksuiteoapi/node-sdk",
+  by: "RequestHandle.checkIsEventValidated, AESCipher.decrypt, generateChallenge",
+  note: "plain SHA-256 hex of timestamp+nonce+encrypt_key+body, not an HMAC; an encrypted body is opened by the SDK's AESCipher",
+  secrets: LARK,
+  requests: {
+    ok: larkRequest(larkEvent),
+    encrypted: larkRequest(larkSeal(larkEvent), { opened: larkEvent }),
+  },
+  handshakes: {
+    challenge: { method: "POST", body: larkChallenge, response: { status: 200, json: larkAnswer(larkChallenge) } },
+    "challenge-encrypted": { method: "POST", body: larkSeal(larkChallenge), response: { status: 200, json: larkAnswer(larkSeal(larkChallenge)) } },
+  },
+  verify: (r) => larkCheck.checkIsEventValidated(Object.assign(Object.create({ headers: r.headers }), JSON.parse(r.body))),
+};
+
 const PROVIDERS = [
   hubspot("v3"), meta, hubspot("v1"), hubspot("v2"), sendgrid, square, telnyx, box, plivo, plivoV2, razorpay, viber, smartcarHook, mollie, lithic, imagekit,
   surge, portone, seam, privy, messagebird, contentful, mux, orb, ...vonageSms, saleor, kinde, jiraConnect, mercadoPago, adyenPlatform, lightspark,
-  creem, solidgate, cronofy, chargebee, phonepe, signalwire, paytrail, opennode, plain, todoist, x,
+  creem, solidgate, cronofy, chargebee, phonepe, signalwire, paytrail, opennode, plain, todoist, x, lark,
 ];
 
 const version = (name) => JSON.parse(readFileSync(new URL(`node_modules/${name}/package.json`, import.meta.url))).version;

@@ -7,6 +7,7 @@ use clap::Args;
 use hookgate_core::{
     catalogue::{self, Answering, Proof, Provider},
     handshake::Handshake,
+    sealed::Encryption,
     secret::SECRET_FIELD,
     verify::SecretShape,
 };
@@ -95,6 +96,12 @@ fn one(provider: &Provider) {
             "answer",
             if body.is_empty() { format!("{status}, empty") } else { format!("{status} {body}") },
         ));
+    }
+    if let Some(status) = provider.refused {
+        rows.push(("refusal", format!("{status} where it is not verified")));
+    }
+    if provider.encrypted != Encryption::None {
+        rows.push(("encrypted", "opened once it is verified; what was inside is kept".to_owned()));
     }
     if provider.handshake != Handshake::None {
         rows.push(("handshake", "answered".to_owned()));

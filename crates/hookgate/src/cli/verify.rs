@@ -250,6 +250,10 @@ fn cause(
             "the signature is another request's: the body or the URL was changed, or it is of another account"
                 .to_owned()
         }
+        VerifyError::NotOpened => {
+            "the body was encrypted with another key than the one that signed, or in a way that is not known here"
+                .to_owned()
+        }
         VerifyError::SignatureMismatch => {
             if let Some(change) = mended(request).into_iter().find(|(_, changed)| works(changed)) {
                 return change.0.to_owned();

@@ -71,6 +71,8 @@ pub struct Source {
     pub identical_bodies_differ: bool,
     /// What the sender hears.
     pub answer: Answering,
+    /// The status with which the sender hears that a delivery was not verified; `None` for 401.
+    pub refused: Option<u16>,
     /// What is no event.
     pub handshake: Handshake,
     /// Days for which its events are kept and remembered.

@@ -5,6 +5,8 @@
 //! header, the query, and, for the schemes that sign or carry something inside of the body (Twilio's form,
 //! Adyen, Mailgun, SNS and the like), the body, whose depth and number of fields are bounded.
 
+use std::borrow::Cow;
+
 use subtle::{Choice, ConstantTimeEq};
 use thiserror::Error;
 
@@ -15,6 +17,7 @@ use crate::{
     place::{Locator, Place, PlaceError},
     request::Request,
     scheme::{Algorithm, Encoding, Hash, KeyEncoding, Scheme},
+    sealed::{Encryption, NotOpened},
     secret::{PASSWORD_FIELD, Secret, USERNAME_FIELD},
     signed::{KeyText, SignedError},
     time::EpochMillis,
@@ -38,6 +41,7 @@ pub const SIGNATURES_MAX: usize = 16;
 pub struct Verifier {
     kind: Kind,
     json_field: String,
+    encryption: Encryption,
 }
 
 #[derive(Clone, Debug)]
@@ -72,7 +76,7 @@ pub enum SchemeError {
 /// Proof that a request was verified. [`Verifier::verify`] and [`Verifier::verify_fetched`] make one.
 #[derive(Debug)]
 pub struct Verified<'r> {
-    request: &'r Request,
+    request: Cow<'r, Request>,
     /// When the sender signed, where the scheme says so.
     pub signed_at: Option<EpochMillis>,
 }
@@ -81,12 +85,12 @@ impl<'r> Verified<'r> {
     /// Takes a request without proof. For nothing but a source that only observes, whose events are marked as
     /// unverified and can't have the id of a verified one, and for showing what an event would do without storing it.
     pub fn unproved(request: &'r Request) -> Self {
-        Self { request, signed_at: None }
+        Self { request: Cow::Borrowed(request), signed_at: None }
     }
 
-    /// The request that was verified.
-    pub fn request(&self) -> &'r Request {
-        self.request
+    /// The request that was verified, with what was inside where its body was encrypted.
+    pub fn request(&self) -> &Request {
+        &self.request
     }
 }
 
@@ -114,6 +118,9 @@ pub enum VerifyError {
         /// What differs.
         what: String,
     },
+    /// The signature is right, but no active secret opens the body.
+    #[error("the signature is right, but the encrypted body can't be opened")]
+    NotOpened,
     /// The time of signing is missing.
     #[error("the timestamp is missing (looked at {place})")]
     TimestampMissing {
@@ -185,6 +192,7 @@ impl VerifyError {
             | Self::SignatureMalformed { .. }
             | Self::SignatureMismatch
             | Self::NotAboutThis { .. }
+            | Self::NotOpened
             | Self::TimestampMissing { .. }
             | Self::TimestampMalformed
             | Self::TimestampTooOld { .. }
@@ -203,7 +211,8 @@ impl VerifyError {
             Self::SecretMissing | Self::SecretUnusable { .. } => 3,
             Self::SignatureMismatch | Self::KeyForeign | Self::KeyUnusable { .. } => 4,
             Self::TimestampTooOld { .. } | Self::TimestampInFuture { .. } | Self::NotAboutThis { .. } => 5,
-            Self::KeyNeeded { .. } => 6,
+            Self::NotOpened => 6,
+            Self::KeyNeeded { .. } => 7,
         }
     }
 }
@@ -224,13 +233,23 @@ impl Verifier {
     /// # Errors
     /// [`SchemeError`] when a locator or the signed text of it can't be understood.
     pub fn new(scheme: &Scheme) -> Result<Self, SchemeError> {
-        Ok(Self { kind: Kind::new(scheme)?, json_field: String::new() })
+        Ok(Self { kind: Kind::new(scheme)?, json_field: String::new(), encryption: Encryption::None })
     }
 
     /// For senders that put their JSON into a field of a form.
     #[must_use]
     pub fn with_json_field(self, field: &str) -> Self {
         Self { json_field: field.to_owned(), ..self }
+    }
+
+    /// For senders that encrypt what they send.
+    #[must_use]
+    pub fn with_encryption(self, encryption: Encryption) -> Self {
+        Self { encryption, ..self }
+    }
+
+    pub(crate) fn encryption(&self) -> Encryption {
+        self.encryption
     }
 
     pub(crate) fn kind(&self) -> &Kind {
@@ -308,7 +327,8 @@ impl Verifier {
     ) -> Result<Verified<'r>, VerifyError> {
         let look = Look::new(request, &self.json_field);
         let signed_at = self.kind.check(&look, Means { secrets, fetched, now })?;
-        Ok(Verified { request, signed_at })
+        let opened = self.encryption.open(request, secrets).map_err(|NotOpened| VerifyError::NotOpened)?;
+        Ok(Verified { request: opened.map_or(Cow::Borrowed(request), Cow::Owned), signed_at })
     }
 }
 

@@ -14,11 +14,13 @@ use crate::{
     actions,
     catalogue::{self, Answering, Provider},
     destination::{POLICY_KEYS, Policy},
+    handshake::Handshake,
     ids::Name,
     place::Locator,
     request::WEBHOOKS_SEGMENT,
     routing::{Glob, RouteRule},
     scheme::Scheme,
+    sealed::Encryption,
     template::Filter,
     verify::Verifier,
 };
@@ -178,6 +180,13 @@ struct WrittenSource {
     #[serde(default)]
     required: Vec<Locator>,
     answer: Option<Answering>,
+    #[serde(default, deserialize_with = "catalogue::refused")]
+    refused: Option<u16>,
+    json_field: Option<String>,
+    encrypted: Option<Encryption>,
+    any_body: Option<bool>,
+    identical_bodies_differ: Option<bool>,
+    handshake: Option<Handshake>,
     retention_days: Option<Spanned<u32>>,
 }
 
@@ -225,6 +234,7 @@ fn source(
     };
     let retention_days = retention(&written, &provider, &what, problems)?;
     let order = order(&written, &what, problems)?;
+    let json_field = written.json_field.as_deref().unwrap_or(&provider.json_field).to_owned();
     Some(Source {
         name: name.clone(),
         token_places: verifier.token_places(),
@@ -238,11 +248,12 @@ fn source(
         time: written.event.time.unwrap_or_else(|| provider.event.time.clone()),
         order,
         required: written.required,
-        json_field: provider.json_field.clone(),
-        any_body: provider.any_body,
-        identical_bodies_differ: provider.identical_bodies_differ,
+        json_field,
+        any_body: written.any_body.unwrap_or(provider.any_body),
+        identical_bodies_differ: written.identical_bodies_differ.unwrap_or(provider.identical_bodies_differ),
         answer: written.answer.unwrap_or_else(|| provider.answer.clone()),
-        handshake: provider.handshake,
+        refused: written.refused.or(provider.refused),
+        handshake: written.handshake.unwrap_or(provider.handshake),
         retention_days,
         provider,
     })
@@ -272,7 +283,12 @@ fn verifier(
         return None;
     }
     Verifier::new(&scheme)
-        .map(|verifier| verifier.with_json_field(&provider.json_field))
+        .map(|verifier| {
+            let json_field = written.json_field.as_deref().unwrap_or(&provider.json_field);
+            verifier
+                .with_json_field(json_field)
+                .with_encryption(written.encrypted.unwrap_or(provider.encrypted))
+        })
         .map_err(|e| problems.add(span, format!("{what}: verify: {e}")))
         .ok()
 }

@@ -63,6 +63,26 @@ fn reads_what_is_right() {
 }
 
 #[test]
+fn a_source_says_whatever_the_catalogue_can_say_of_a_provider() {
+    let config = Config::parse(
+        "[sources.own]\nprovider = \"generic\"\nverify = { scheme = \"hmac\", header = \"x-signature\" }\n\
+         json_field = \"payload\"\nencrypted = \"lark\"\nany_body = true\nidentical_bodies_differ = true\n\
+         refused = 498\nhandshake = \"challenge\"\n[sources.debits]\nprovider = \"gocardless\"\n",
+    )
+    .unwrap_or_else(|p| panic!("{p:#?}"));
+    let source = |name: &str| &config.sources[&Name::parse(name).unwrap()];
+    let own = source("own");
+    assert_eq!((own.json_field.as_str(), own.any_body, own.identical_bodies_differ), ("payload", true, true));
+    assert_eq!((own.refused, own.handshake), (Some(498), Handshake::Challenge));
+    // What it does not say is the provider's.
+    let debits = source("debits");
+    assert_eq!((debits.refused, debits.json_field.as_str()), (Some(498), ""));
+    check("[sources.a]\nprovider = \"github\"\nrefused = 200", 3, &["400 to 499"]);
+    check("[sources.a]\nprovider = \"github\"\nencrypted = \"rot13\"", 3, &["rot13"]);
+    check("[sources.a]\nprovider = \"github\"\nhandshake = \"wave\"", 3, &["wave"]);
+}
+
+#[test]
 fn every_problem_has_its_line_and_a_way_out() {
     check("[sources.a]\nprovider = \"strip\"", 2, &["unknown provider `strip`", "did you mean `stripe`?"]);
     check("[sources.a]\nprovidr = \"stripe\"", 2, &["providr"]);
