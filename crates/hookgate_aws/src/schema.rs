@@ -66,6 +66,8 @@ pub const OCCURRED_AT: &str = "occurred_at";
 pub const ATTEMPTS: &str = "attempts";
 /// Number of the lease: whoever has a lower one has lost it.
 pub const FENCE: &str = "fence";
+/// Number of the last write under the lease: one that arrives after a later one is refused.
+pub const STEP: &str = "step";
 /// When the lease ends by itself, in milliseconds.
 pub const LEASE_UNTIL: &str = "lease_until";
 /// Who holds the lease.

@@ -30,7 +30,7 @@ use thiserror::Error;
 use crate::schema::{
     ATTEMPTS, COUNT, COUNTER_SHARDS, EVENT_SK, EVENT_TYPE, FENCE, FRAME, FRAME_BYTES_MAX, HASH, LEASE_OWNER,
     LEASE_UNTIL, LIST_SHARDS, NEXT_AT, OCCURRED_AT, OUTBOX_SHARDS, PARTS, PK, RECEIVED_AT, SK, SOURCE,
-    STATUS, StatusKey, TTL, TURN, counter_pk, counter_sk, event_pk, list_pk, mark_sk, outbox_pk,
+    STATUS, STEP, StatusKey, TTL, TURN, counter_pk, counter_sk, event_pk, list_pk, mark_sk, outbox_pk,
     parse_counter_sk, parse_event_pk, parse_time_sk, part_sk, record_pk, sortable, time_sk,
 };
 
@@ -131,6 +131,8 @@ pub struct Lease {
     fence: i64,
     /// Its place in its lane, if it has one.
     pub turn: Option<EpochMillis>,
+    /// Writes that were made under it.
+    step: i64,
     /// Everything that was tried before.
     pub attempts: Attempts,
 }
@@ -415,7 +417,7 @@ impl Store {
             .update_expression(
                 "SET #status = :working, fence = if_not_exists(fence, :zero) + :one, lease_until = :until, \
                  lease_owner = :owner, #type = :type, #ttl = :ttl, attempts = if_not_exists(attempts, :none) \
-                 REMOVE next_at",
+                 REMOVE next_at, #step",
             )
             .condition_expression(
                 "attribute_not_exists(#status) OR (NOT #status IN (:done, :unrouted, :dead) \
@@ -424,6 +426,7 @@ impl Store {
             .expression_attribute_names("#status", STATUS)
             .expression_attribute_names("#type", EVENT_TYPE)
             .expression_attribute_names("#ttl", TTL)
+            .expression_attribute_names("#step", STEP)
             .expression_attribute_values(":working", s(Status::Working.word()))
             .expression_attribute_values(":done", s(Status::Done.word()))
             .expression_attribute_values(":unrouted", s(Status::Unrouted.word()))
@@ -465,40 +468,47 @@ impl Store {
                 false => Leased::Held { until: millis(&item, LEASE_UNTIL).unwrap_or(now) },
             });
         }
-        let attempts = attempts(&item, &key)?;
         Ok(Leased::Ours(Lease {
+            attempts: attempts(&item, &key)?,
+            key,
             fence: number(&item, FENCE).unwrap_or_default(),
             turn: millis(&item, TURN),
-            key,
-            attempts,
+            step: 0,
         }))
     }
 
     /// Writes down what was tried, under the lease, and what the event's status is now. A status other than
     /// `working` gives the lease back; `working` renews it.
     ///
+    /// Every write has a number, too. One that DynamoDB carries out late, after its answer was given up and the next
+    /// write was made, would otherwise undo that: an event that is done would be in work again, for ever.
+    ///
     /// # Errors
     /// [`StoreError::LeaseLost`] when another worker has taken over, and nothing was written.
     pub async fn advance(
         &self,
-        lease: &Lease,
+        lease: &mut Lease,
         status: Status,
         next_at: Option<EpochMillis>,
         now: EpochMillis,
     ) -> Result<(), StoreError> {
         let attempts = serde_json::to_string(&lease.attempts).unwrap_or_default();
+        let step = lease.step + 1;
         let mut request = self
             .client
             .update_item()
             .table_name(&self.table)
             .key(PK, s(lease.key.pk()))
             .key(SK, s(lease.key.sk()))
-            .condition_expression("fence = :fence")
+            .condition_expression("fence = :fence AND (attribute_not_exists(#step) OR #step < :step)")
             .expression_attribute_names("#status", STATUS)
+            .expression_attribute_names("#step", STEP)
+            .expression_attribute_values(":step", n(step))
             .expression_attribute_values(":fence", n(lease.fence))
             .expression_attribute_values(":status", s(status.word()))
-            .expression_attribute_values(":attempts", s(attempts));
-        let mut set = "SET #status = :status, attempts = :attempts".to_owned();
+            .expression_attribute_values(":attempts", s(attempts))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let mut set = "SET #status = :status, attempts = :attempts, #step = :step".to_owned();
         let mut remove = String::new();
         if status == Status::Working {
             set.push_str(", lease_until = :until");
@@ -513,12 +523,21 @@ impl Store {
             remove.push_str(", next_at");
         }
         match request.update_expression(set + &remove).send().await {
-            Ok(_) => Ok(()),
+            Ok(_) => {}
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Err(StoreError::LeaseLost),
-                _ => Err(call("UpdateItem")(error)),
+                // A first try whose answer was lost wrote it.
+                Some(UpdateItemError::ConditionalCheckFailedException(failed))
+                    if failed.item.as_ref().is_some_and(|item| {
+                        (number(item, FENCE), number(item, STEP)) == (Some(lease.fence), Some(step))
+                    }) => {}
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => {
+                    return Err(StoreError::LeaseLost);
+                }
+                _ => return Err(call("UpdateItem")(error)),
             },
         }
+        lease.step = step;
+        Ok(())
     }
 
     /// Lists an event that no worker has had, unless one has by now.

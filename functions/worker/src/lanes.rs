@@ -211,7 +211,7 @@ impl Worker {
     }
 
     /// Nothing was run under this lease.
-    async fn give_back(&self, lease: &Lease) -> Result<(), StoreError> {
+    async fn give_back(&self, lease: &mut Lease) -> Result<(), StoreError> {
         let status = if lease.attempts.0.is_empty() { Status::Received } else { Status::Retrying };
         self.store.advance(lease, status, None, self.ambient.now()).await
     }

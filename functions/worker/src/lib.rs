@@ -254,7 +254,7 @@ impl Worker {
         if let Some(next_at) = next_at {
             self.bring_back(&event, next_at, now, trace).await?;
         }
-        match self.advance(&lease, status, next_at.into_iter().chain(comes_at).min()).await {
+        match self.advance(&mut lease, status, next_at.into_iter().chain(comes_at).min()).await {
             Ok(()) => {}
             Err(error) if lost(&event, &error) => return Ok(()),
             Err(error) => return Err(error),
@@ -272,7 +272,7 @@ impl Worker {
     /// every round is already three tries of the SDK.
     async fn advance(
         &self,
-        lease: &Lease,
+        lease: &mut Lease,
         status: Status,
         next_at: Option<EpochMillis>,
     ) -> anyhow::Result<()> {

@@ -307,7 +307,7 @@ async fn a_usual_event_of_two_kilobytes_costs_four_write_units() {
     let stored = world.table().write_units();
     let mut lease = take_ours(&world.store, &event, 1, START).await;
     lease.attempts.0.push(attempt("tell-the-crm", AttemptOutcome::Done, START));
-    world.store.advance(&lease, Status::Done, None, START).await.unwrap();
+    world.store.advance(&mut lease, Status::Done, None, START).await.unwrap();
     let all = world.table().write_units();
     println!("{} bytes of body: {stored} units stored, {all} in all", body.len());
     assert!(stored >= 1.0 && all > stored, "{stored} {all}");
@@ -389,7 +389,7 @@ async fn an_expired_lease_is_taken_over_and_its_first_holder_writes_nothing() {
     let event = order("o1");
     let mut first = take_ours(&world.store, &event, 1, START).await;
     let later = START.plus_millis(LEASE_MS);
-    let second = take_ours(&world.store, &event, 2, later).await;
+    let mut second = take_ours(&world.store, &event, 2, later).await;
     assert_ne!(first, second);
     let pk = key(&event).pk();
     let before = world.item(&pk, &key(&event).sk()).await.unwrap();
@@ -397,15 +397,36 @@ async fn an_expired_lease_is_taken_over_and_its_first_holder_writes_nothing() {
 
     first.attempts.0.push(attempt("a", AttemptOutcome::Done, later));
     for status in [Status::Done, Status::Working, Status::Retrying, Status::Dead] {
-        let result = world.store.advance(&first, status, Some(later), later).await;
+        let result = world.store.advance(&mut first, status, Some(later), later).await;
         assert!(matches!(result, Err(StoreError::LeaseLost)), "{result:?}");
     }
     assert_eq!(world.item(&pk, &key(&event).sk()).await.unwrap(), before);
-    world.store.advance(&second, Status::Done, None, later).await.unwrap();
+    world.store.advance(&mut second, Status::Done, None, later).await.unwrap();
     // Not after the second one has finished either.
-    let result = world.store.advance(&first, Status::Retrying, Some(later), later).await;
+    let result = world.store.advance(&mut first, Status::Retrying, Some(later), later).await;
     assert!(matches!(result, Err(StoreError::LeaseLost)), "{result:?}");
     assert_eq!(entry(&world.store, &event).await.status, Status::Done);
+}
+
+#[tokio::test]
+async fn a_write_that_arrives_late_undoes_nothing() {
+    let world = World::start().await;
+    let event = order("o1");
+    let mut lease = take_ours(&world.store, &event, 1, START).await;
+    // On its way for so long that it was sent again, and more after it.
+    let mut late = lease.clone();
+    lease.attempts.0.push(attempt("a", AttemptOutcome::Done, START));
+    world.store.advance(&mut lease, Status::Working, None, START).await.unwrap();
+    lease.attempts.0.push(attempt("b", AttemptOutcome::Done, START));
+    world.store.advance(&mut lease, Status::Done, None, START).await.unwrap();
+
+    for status in [Status::Working, Status::Retrying] {
+        let result = world.store.advance(&mut late, status, None, START).await;
+        assert!(matches!(result, Err(StoreError::LeaseLost)), "{result:?}");
+    }
+
+    let entry = entry(&world.store, &event).await;
+    assert_eq!((entry.status, entry.attempts), (Status::Done, lease.attempts));
 }
 
 #[tokio::test]
@@ -415,7 +436,7 @@ async fn a_lease_is_renewed_by_an_attempt_in_between() {
     let mut lease = take_ours(&world.store, &event, 1, START).await;
     let later = START.plus_millis(60_000);
     lease.attempts.0.push(attempt("a", AttemptOutcome::Done, later));
-    world.store.advance(&lease, Status::Working, None, later).await.unwrap();
+    world.store.advance(&mut lease, Status::Working, None, later).await.unwrap();
     let until = later.plus_millis(LEASE_MS);
     let now = START.plus_millis(LEASE_MS + 1);
     assert_eq!(take(&world.store, &event, 2, now).await, Leased::Held { until });
@@ -429,8 +450,8 @@ async fn what_is_finished_is_not_leased_again() {
     let world = World::start().await;
     for status in [Status::Done, Status::Unrouted, Status::Dead] {
         let event = order(status.word());
-        let lease = take_ours(&world.store, &event, 1, START).await;
-        world.store.advance(&lease, status, None, START).await.unwrap();
+        let mut lease = take_ours(&world.store, &event, 1, START).await;
+        world.store.advance(&mut lease, status, None, START).await.unwrap();
         for (owner, now) in [(1, START), (2, START), (2, START.plus_millis(10 * LEASE_MS))] {
             assert_eq!(take(&world.store, &event, owner, now).await, Leased::Finished(status));
         }
@@ -460,7 +481,7 @@ async fn a_lease_whose_answer_is_lost_is_still_ours() {
         assert_eq!(item["fence"], AttributeValue::N("1".into()), "{how:?}");
         assert!(matches!(take(&world.store, &event, 2, START).await, Leased::Held { .. }));
         lease.attempts.0.push(attempt("a", AttemptOutcome::Done, START));
-        world.store.advance(&lease, Status::Done, None, START).await.unwrap();
+        world.store.advance(&mut lease, Status::Done, None, START).await.unwrap();
         assert_eq!(entry(&world.store, &event).await.attempts, lease.attempts);
     }
 }
@@ -473,7 +494,7 @@ async fn an_advance_whose_answer_is_lost_has_happened() {
         let mut lease = take_ours(&world.store, &event, 1, START).await;
         lease.attempts.0.push(attempt("a", AttemptOutcome::Dead, START));
         let fault = world.break_once("UpdateItem", how);
-        world.store.advance(&lease, Status::Dead, None, START).await.unwrap();
+        world.store.advance(&mut lease, Status::Dead, None, START).await.unwrap();
         assert_eq!(world.table().fired(fault), 1, "{how:?}");
         let entry = entry(&world.store, &event).await;
         assert_eq!((entry.status, entry.attempts), (Status::Dead, lease.attempts));
@@ -488,7 +509,7 @@ async fn a_waiting_event_keeps_its_attempts_and_its_time_and_can_be_leased() {
     let next_at = START.plus_millis(5_000);
     lease.attempts.0.push(attempt("a", AttemptOutcome::Done, START));
     lease.attempts.0.push(attempt("b", AttemptOutcome::Retry { next_at }, START));
-    world.store.advance(&lease, Status::Retrying, Some(next_at), START).await.unwrap();
+    world.store.advance(&mut lease, Status::Retrying, Some(next_at), START).await.unwrap();
     let waiting = entry(&world.store, &event).await;
     assert_eq!((waiting.status, waiting.next_at), (Status::Retrying, Some(next_at)));
     assert_eq!(waiting.attempts, lease.attempts);
@@ -497,7 +518,7 @@ async fn a_waiting_event_keeps_its_attempts_and_its_time_and_can_be_leased() {
     let mut again = take_ours(&world.store, &event, 2, START).await;
     assert_eq!(again.attempts, lease.attempts);
     again.attempts.0.push(attempt("b", AttemptOutcome::Done, next_at));
-    world.store.advance(&again, Status::Done, None, next_at).await.unwrap();
+    world.store.advance(&mut again, Status::Done, None, next_at).await.unwrap();
     let done = entry(&world.store, &event).await;
     assert_eq!((done.status, done.next_at), (Status::Done, None));
     assert_eq!(done.attempts, again.attempts);
@@ -528,7 +549,7 @@ async fn a_received_event_is_listed_and_can_be_leased() {
     );
     let mut lease = take_ours(&world.store, &event, 1, START).await;
     lease.attempts.0.push(attempt("a", AttemptOutcome::Done, START));
-    world.store.advance(&lease, Status::Done, None, START).await.unwrap();
+    world.store.advance(&mut lease, Status::Done, None, START).await.unwrap();
     // It comes too late now, and changes nothing.
     world.store.mark_received(&event, RETENTION_DAYS).await.unwrap();
     let done = entry(&world.store, &event).await;
@@ -548,8 +569,8 @@ async fn a_damaged_status_is_an_error_and_not_a_panic() {
     .enumerate()
     {
         let event = order(&format!("o{number}"));
-        let lease = take_ours(&world.store, &event, 1, START).await;
-        world.store.advance(&lease, Status::Retrying, Some(START), START).await.unwrap();
+        let mut lease = take_ours(&world.store, &event, 1, START).await;
+        world.store.advance(&mut lease, Status::Retrying, Some(START), START).await.unwrap();
         world
             .clients
             .dynamodb
@@ -917,8 +938,8 @@ async fn every_item_but_a_record_expires() {
     let large = raw_event("large", &noise(900 * 1024, 9));
     assert_eq!(put(&world.store, &event).await, Put::Stored);
     assert_eq!(put(&world.store, &large).await, Put::Stored);
-    let lease = take_ours(&world.store, &event, 1, START).await;
-    world.store.advance(&lease, Status::Retrying, Some(START), START).await.unwrap();
+    let mut lease = take_ours(&world.store, &event, 1, START).await;
+    world.store.advance(&mut lease, Status::Retrying, Some(START), START).await.unwrap();
     world.store.mark_received(&large, RETENTION_DAYS).await.unwrap();
     take_ours(&world.store, &order("leased only"), 1, START).await;
     world.store.outbox_put(&due("o1", START)).await.unwrap();
@@ -1034,7 +1055,11 @@ impl Arguments {
             }),
             case!("with_status", "BatchGetItem", store.with_status(&self.keys)),
             case!("lease", "UpdateItem", store.lease(&self.event, 1, RETENTION_DAYS, START)),
-            case!("advance", "UpdateItem", store.advance(&self.lease, Status::Working, None, START)),
+            case!(
+                "advance",
+                "UpdateItem",
+                store.advance(&mut self.lease.clone(), Status::Working, None, START)
+            ),
             case!("mark_received", "PutItem", store.mark_received(&self.stored_large, RETENTION_DAYS)),
             case!("outbox_put", "PutItem", store.outbox_put(&self.due)),
             case!("outbox_due", "Query", store.outbox_due(0, START, 10)),
