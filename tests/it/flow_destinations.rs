@@ -252,6 +252,7 @@ async fn flow_what_waits_for_an_action_that_is_no_more_ends_without_it() {
         received_at,
         source: name("shop"),
         id: crate::harness::event_id("o1"),
+        parked_at: None,
     };
     store.park(&name("old"), &parked, now(&bench)).await.unwrap();
     bench.pass(1).await;

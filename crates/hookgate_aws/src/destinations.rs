@@ -4,7 +4,10 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{
-    operation::update_item::{UpdateItemError, UpdateItemOutput},
+    operation::{
+        delete_item::DeleteItemError,
+        update_item::{UpdateItemError, UpdateItemOutput},
+    },
     types::{AttributeValue, ReturnValue},
 };
 use futures::future::try_join_all;
@@ -39,6 +42,8 @@ pub struct Parked {
     pub source: Name,
     /// Its id.
     pub id: EventId,
+    /// When it was last parked.
+    pub parked_at: Option<EpochMillis>,
 }
 
 impl Parked {
@@ -293,7 +298,7 @@ impl Store {
             .map_err(call("UpdateItem"))
     }
 
-    /// Parks an event for a destination. Parking it again changes nothing.
+    /// Parks an event for a destination.
     ///
     /// # Errors
     /// [`StoreError::Call`]
@@ -308,6 +313,7 @@ impl Store {
             .table_name(&self.table)
             .item(PK, s(parked.pk(destination)))
             .item(SK, s(parked.sk()))
+            .item(PARKED_AT, n(now.as_millis()))
             .item(TTL, expiry(now, PARKED_DAYS))
             .send()
             .await
@@ -371,7 +377,7 @@ impl Store {
                 .map_err(call("Query"))?;
             found.extend(page.items.unwrap_or_default().iter().filter_map(|item| {
                 let (received_at, source, id) = parse_time_sk(text(item, SK)?)?;
-                Some(Parked { received_at, source, id })
+                Some(Parked { received_at, source, id, parked_at: millis(item, PARKED_AT) })
             }));
             from = page.last_evaluated_key;
             if from.is_none() || found.len() >= limit {
@@ -409,20 +415,32 @@ impl Store {
         Ok(try_join_all(counts).await?.into_iter().sum())
     }
 
-    /// Takes a parked event out, after its message was sent.
+    /// Takes a parked event out, after its message was sent. One that was parked again by then stays: a worker may
+    /// have had the message already, and nothing but the record brings the event back.
     ///
     /// # Errors
     /// [`StoreError::Call`]
     pub async fn unpark(&self, destination: &Name, parked: &Parked) -> Result<(), StoreError> {
-        self.client
+        let mut request = self
+            .client
             .delete_item()
             .table_name(&self.table)
             .key(PK, s(parked.pk(destination)))
-            .key(SK, s(parked.sk()))
-            .send()
-            .await
-            .map(|_| ())
-            .map_err(call("DeleteItem"))
+            .key(SK, s(parked.sk()));
+        request = match parked.parked_at {
+            Some(at) => request
+                .condition_expression("parked_at = :at")
+                .expression_attribute_values(":at", n(at.as_millis())),
+            // Parked by a release that did not say when.
+            None => request.condition_expression("attribute_not_exists(parked_at)"),
+        };
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(()),
+                _ => Err(call("DeleteItem")(error)),
+            },
+        }
     }
 
     /// Reserves the next time at which a run keeps the rate. Costs one write, two where runs wait.

@@ -104,6 +104,7 @@ impl Bearer<'_> {
             received_at: self.event.request.received_at,
             source: self.event.source.clone(),
             id: self.event.id.clone(),
+            parked_at: None,
         }
     }
 }

@@ -14,6 +14,7 @@ use aws_sdk_dynamodb::{
 use futures::future::join_all;
 use hookgate_aws::{
     clients::Patience,
+    destinations::Parked,
     schema::{self, FRAME, FRAME_BYTES_MAX, LIST_SHARDS, OUTBOX_SHARDS, PK, SK, StatusKey, TTL},
     store::{Due, Entry, Lease, Leased, Store, StoreError},
 };
@@ -427,6 +428,26 @@ async fn a_write_that_arrives_late_undoes_nothing() {
 
     let entry = entry(&world.store, &event).await;
     assert_eq!((entry.status, entry.attempts), (Status::Done, lease.attempts));
+}
+
+#[tokio::test]
+async fn an_event_that_was_parked_again_meanwhile_stays_parked() {
+    let world = World::start().await;
+    let (store, post) = (&world.store, name("post"));
+    let parked = Parked { received_at: START, source: name("shop"), id: id("o1"), parked_at: None };
+    let found = async || store.parked(&post, EpochMillis::from_millis(i64::MAX), 10).await.unwrap();
+    store.park(&post, &parked, START).await.unwrap();
+    let before = found().await;
+
+    // The sweeper has sent its message, and a worker has parked it again before the sweeper takes it out.
+    store.park(&post, &parked, START.plus_millis(1)).await.unwrap();
+    store.unpark(&post, &before[0]).await.unwrap();
+
+    let after = found().await;
+    assert_eq!(after.len(), 1);
+    store.unpark(&post, &after[0]).await.unwrap();
+    store.unpark(&post, &after[0]).await.unwrap();
+    assert_eq!(found().await, []);
 }
 
 #[tokio::test]
