@@ -603,3 +603,24 @@ async fn fault_a_missing_secret_of_an_action_is_waited_for() {
     world.drive_to("shop", "o1", Status::Done).await;
     assert_eq!(destination.hits("/post")[0].headers["authorization"], "Bearer k3y");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_a_worker_that_stood_still_does_not_run_what_another_has_done_meanwhile() {
+    let (bench, destination) = Bench::start(SHOP, Functions::default()).await;
+    bench.order("o1").await;
+    // One that waits for how the destination stands, after it has taken the lease.
+    let table = bench.engines.dynamodb().traffic();
+    let fault = Fault { matching: Some(r#""S":"X""#.into()), times: Some(1), ..every("GetItem", How::Hang) };
+    table.break_with(fault);
+    let messages = bench.receive().await;
+    let first = bench.work(&messages);
+    until("the first worker stands still", async || table.hanging() == 1).await;
+
+    bench.clock.advance(std::time::Duration::from_secs(100));
+    assert!(bench.work(&messages).await.unwrap().is_empty());
+    assert_eq!(bench.entry("o1").await.status, Status::Done);
+    assert!(first.await.unwrap().is_empty());
+
+    assert_eq!(destination.hits("/post").len(), 1);
+    assert_eq!(outcomes(&bench.entry("o1").await, "post"), ["done"]);
+}

@@ -21,7 +21,7 @@ use hookgate_core::{
     effect::{CountEffect, RecordEffect},
     event::Event,
     ids::{EventId, Name, shard},
-    lifecycle::{Attempts, LEASE_MS, Put, Status},
+    lifecycle::{Attempts, LEASE_LEFT_MS, LEASE_MS, Put, Status},
     time::EpochMillis,
 };
 use serde_json::Value;
@@ -133,8 +133,17 @@ pub struct Lease {
     pub turn: Option<EpochMillis>,
     /// Writes that were made under it.
     step: i64,
+    /// When it ends unless it is renewed.
+    until: EpochMillis,
     /// Everything that was tried before.
     pub attempts: Attempts,
+}
+
+impl Lease {
+    /// Whether enough of it is left for another action to begin.
+    pub fn suffices(&self, now: EpochMillis) -> bool {
+        self.until.millis_since(now) >= LEASE_LEFT_MS
+    }
 }
 
 /// What came of asking for a lease.
@@ -474,6 +483,7 @@ impl Store {
             fence: number(&item, FENCE).unwrap_or_default(),
             turn: millis(&item, TURN),
             step: 0,
+            until: now.plus_millis(LEASE_MS),
         }))
     }
 
@@ -537,6 +547,9 @@ impl Store {
             },
         }
         lease.step = step;
+        if status == Status::Working {
+            lease.until = now.plus_millis(LEASE_MS);
+        }
         Ok(())
     }
 

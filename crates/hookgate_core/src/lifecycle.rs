@@ -393,6 +393,9 @@ pub fn wake(now: EpochMillis, at: EpochMillis) -> Wake {
 /// More than the longest action (30 s), less than the queue's visibility timeout (360 s), so that a message that comes back finds the lease of its dead worker expired.
 pub const LEASE_MS: i64 = 90_000;
 
+/// What has to be left of a lease when an action begins: as long as the longest action takes, and the write after it.
+pub const LEASE_LEFT_MS: i64 = 45_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;

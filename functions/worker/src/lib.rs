@@ -376,6 +376,11 @@ impl Worker {
                     continue;
                 }
             };
+            // This may have stood still, or waited for the table: what is not ours any more is not run. Another worker
+            // may be running it.
+            while !lease.suffices(self.ambient.now()) {
+                self.advance(lease, Status::Working, None).await?;
+            }
             let cause = Cause { event, action, retention_days };
             let times_done = lease.attempts.times_done(action);
             let about = About { action, event, view: &view, context: &context, times_done };

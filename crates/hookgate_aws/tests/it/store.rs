@@ -23,7 +23,7 @@ use hookgate_core::{
     effect::{CountEffect, RecordEffect},
     event::Event,
     ids::shard,
-    lifecycle::{Attempt, AttemptOutcome, LEASE_MS, Put, Status},
+    lifecycle::{Attempt, AttemptOutcome, LEASE_LEFT_MS, LEASE_MS, Put, Status},
     time::EpochMillis,
 };
 use hookgate_embedded::How;
@@ -428,6 +428,16 @@ async fn a_write_that_arrives_late_undoes_nothing() {
 
     let entry = entry(&world.store, &event).await;
     assert_eq!((entry.status, entry.attempts), (Status::Done, lease.attempts));
+}
+
+#[tokio::test]
+async fn a_lease_suffices_until_the_longest_action_does_not_fit_any_more() {
+    let world = World::start().await;
+    let mut lease = take_ours(&world.store, &order("o1"), 1, START).await;
+    let last = START.plus_millis(LEASE_MS - LEASE_LEFT_MS);
+    assert!(lease.suffices(START) && lease.suffices(last) && !lease.suffices(last.plus_millis(1)));
+    world.store.advance(&mut lease, Status::Working, None, last).await.unwrap();
+    assert!(lease.suffices(last.plus_millis(1)));
 }
 
 #[tokio::test]
