@@ -605,6 +605,26 @@ async fn fault_a_missing_secret_of_an_action_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn fault_what_was_done_is_written_down_although_the_queue_does_not_bring_the_event_back() {
+    let (bench, destination) = Bench::start(SHOP, Functions::default()).await;
+    bench.order("o1").await;
+    // The second action has to be tried again, and neither its message nor the deferred one can be sent.
+    let table = bench.engines.dynamodb().traffic();
+    let count = table.break_with(every("TransactWriteItems", How::Status500));
+    let send = bench.engines.sqs().traffic().break_with(every("SendMessage", How::AccessDenied));
+
+    let (_, failed) = bench.turn().await;
+
+    assert_eq!(failed.len(), 1, "the message itself comes back");
+    let entry = bench.entry("o1").await;
+    assert_eq!((entry.status, outcomes(&entry, "post")), (Status::Retrying, vec!["done"]));
+    table.heal_one(count);
+    bench.engines.sqs().traffic().heal_one(send);
+    bench.turn_until("o1", Status::Done).await;
+    assert_eq!(destination.hits("/post").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn fault_a_worker_that_stood_still_does_not_run_what_another_has_done_meanwhile() {
     let (bench, destination) = Bench::start(SHOP, Functions::default()).await;
     bench.order("o1").await;

@@ -251,14 +251,17 @@ impl Worker {
             Err(error) => return Err(error),
         };
         let now = self.ambient.now();
-        if let Some(next_at) = next_at {
-            self.bring_back(&event, next_at, now, trace).await?;
-        }
+        let brought = match next_at {
+            Some(next_at) => self.bring_back(&event, next_at, now, trace).await,
+            None => Ok(()),
+        };
+        // Also where nothing brings it back: what was done must not be done again, and this message comes instead.
         match self.advance(&mut lease, status, next_at.into_iter().chain(comes_at).min()).await {
             Ok(()) => {}
             Err(error) if lost(&event, &error) => return Ok(()),
             Err(error) => return Err(error),
         }
+        brought?;
         let runs = lease.attempts.0.iter().filter(|attempt| attempt.outcome.is_run());
         let attempts = &runs.skip(before).cloned().collect::<Vec<_>>();
         Worked { event: &event, trace, stored, attempts, status, started, now }.log();
