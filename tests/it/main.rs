@@ -13,6 +13,7 @@
 mod backend;
 mod deployed;
 mod fault_ingest;
+mod fault_kill;
 mod fault_restart;
 mod fault_worker;
 mod flow_accept;

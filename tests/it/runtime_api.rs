@@ -30,6 +30,7 @@ use hookgate_aws::{
     clients::{LOCAL_CREDENTIALS, LOCAL_REGION},
     env,
 };
+use hookgate_embedded::Engines;
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
@@ -204,14 +205,23 @@ pub(crate) struct Function {
 
 /// The variables that `hookgate env` prints, for a table and queue of one's own.
 pub(crate) fn variables(backend: &Backend, secrets: &std::path::Path) -> Vec<(&'static str, String)> {
+    variables_of(&backend.engines, &backend.queue_url, secrets)
+}
+
+/// [`variables`] of any engines.
+pub(crate) fn variables_of(
+    engines: &Engines,
+    queue_url: &str,
+    secrets: &std::path::Path,
+) -> Vec<(&'static str, String)> {
     vec![
         ("AWS_ACCESS_KEY_ID", LOCAL_CREDENTIALS.0.to_owned()),
         ("AWS_SECRET_ACCESS_KEY", LOCAL_CREDENTIALS.1.to_owned()),
         ("AWS_REGION", LOCAL_REGION.to_owned()),
-        ("AWS_ENDPOINT_URL_DYNAMODB", backend.engines.dynamodb().endpoint()),
-        ("AWS_ENDPOINT_URL_SQS", backend.engines.sqs().endpoint()),
+        ("AWS_ENDPOINT_URL_DYNAMODB", engines.dynamodb().endpoint()),
+        ("AWS_ENDPOINT_URL_SQS", engines.sqs().endpoint()),
         (env::TABLE, TABLE.to_owned()),
-        (env::QUEUE_URL, backend.queue_url.clone()),
+        (env::QUEUE_URL, queue_url.to_owned()),
         (env::SECRETS, format!("file://{}", secrets.display())),
     ]
 }
