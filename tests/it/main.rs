@@ -29,6 +29,7 @@ mod flow_replay;
 mod flow_requests;
 mod flow_secrets;
 mod flow_signing;
+mod flow_sizes;
 mod functions;
 mod harness;
 mod operations;
