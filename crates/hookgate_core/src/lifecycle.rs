@@ -24,6 +24,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::{destination::Schedule, ids::Name, time::EpochMillis};
 
@@ -152,17 +153,55 @@ pub enum AttemptOutcome {
         /// Which replay, so that one that is continued finds what it has done.
         job: String,
     },
+    /// Another one, which a later release has written: while releases change, both run.
+    #[serde(untagged)]
+    Unknown(Unknown),
+}
+
+/// An outcome that this release does not know. It is kept word for word, for the release that does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Map<String, Value>", into = "Map<String, Value>")]
+pub struct Unknown {
+    word: String,
+    rest: Map<String, Value>,
+}
+
+/// The member of an attempt that has the outcome's word.
+const OUTCOME: &str = "outcome";
+
+/// The words of [`AttemptOutcome`]. One of these with wrong fields is damaged, and not unknown.
+const OUTCOMES: [&str; 5] = ["done", "retry", "dead", "parked", "replayed"];
+
+impl TryFrom<Map<String, Value>> for Unknown {
+    type Error = String;
+
+    fn try_from(mut rest: Map<String, Value>) -> Result<Self, String> {
+        match rest.remove(OUTCOME) {
+            Some(Value::String(word)) if !OUTCOMES.contains(&word.as_str()) => Ok(Self { word, rest }),
+            Some(word) => Err(format!("the outcome {word} without what belongs to it")),
+            None => Err("an attempt without an outcome".to_owned()),
+        }
+    }
+}
+
+impl From<Unknown> for Map<String, Value> {
+    fn from(unknown: Unknown) -> Self {
+        let mut all = unknown.rest;
+        all.insert(OUTCOME.to_owned(), Value::String(unknown.word));
+        all
+    }
 }
 
 impl AttemptOutcome {
     /// The word for it.
-    pub const fn word(&self) -> &'static str {
+    pub fn word(&self) -> &str {
         match self {
             Self::Done => "done",
             Self::Retry { .. } => "retry",
             Self::Dead => "dead",
             Self::Parked { .. } => "parked",
             Self::Replayed { .. } => "replayed",
+            Self::Unknown(unknown) => &unknown.word,
         }
     }
 
@@ -190,6 +229,10 @@ pub struct Attempt {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Attempts(pub Vec<Attempt>);
+
+/// For how long an action whose outcome only a later release knows is left to that release: longer than a deployment
+/// takes to replace every running function.
+pub const LATER_RELEASE_MS: i64 = 10 * 60_000;
 
 /// What stands in place of an action where an event could not be routed.
 pub const ROUTING: &str = "routing";
@@ -248,8 +291,14 @@ impl Attempts {
             AttemptOutcome::Done
             | AttemptOutcome::Retry { .. }
             | AttemptOutcome::Dead
-            | AttemptOutcome::Replayed { .. } => None,
+            | AttemptOutcome::Replayed { .. }
+            | AttemptOutcome::Unknown(_) => None,
         }
+    }
+
+    /// Until when an action is left to a later release, which knows what came of it.
+    fn left_until(&self, action: &Name) -> Option<EpochMillis> {
+        Some(self.last(action)?.at.plus_millis(LATER_RELEASE_MS))
     }
 
     /// What to do next about the actions that the event's routes lead to. `held` are those that this worker can't run
@@ -266,6 +315,11 @@ impl Attempts {
             match self.last(action).map(|attempt| &attempt.outcome) {
                 Some(AttemptOutcome::Done) => {}
                 Some(AttemptOutcome::Dead) => dead = true,
+                // It may be done, so this release must not run it. If no other comes, a person has to decide.
+                Some(AttemptOutcome::Unknown(_)) => match self.left_until(action).filter(|at| *at > now) {
+                    Some(at) => drop(waiting.insert(at)),
+                    None => dead = true,
+                },
                 Some(AttemptOutcome::Retry { next_at }) if *next_at > now => {
                     waiting.insert(*next_at);
                 }
@@ -302,7 +356,12 @@ impl Attempts {
         actions.retain(|action| match self.last(action).map(|attempt| &attempt.outcome) {
             Some(AttemptOutcome::Done) => again,
             Some(AttemptOutcome::Replayed { .. }) | None => false,
-            Some(AttemptOutcome::Dead | AttemptOutcome::Retry { .. } | AttemptOutcome::Parked { .. }) => true,
+            Some(
+                AttemptOutcome::Dead
+                | AttemptOutcome::Retry { .. }
+                | AttemptOutcome::Parked { .. }
+                | AttemptOutcome::Unknown(_),
+            ) => true,
         });
         if actions.is_empty() && matches!(status, Status::Unrouted | Status::Received) {
             actions.extend(Name::parse(ROUTING));
@@ -510,6 +569,47 @@ mod tests {
         assert_eq!(unrouted.step(&both, &none, at(5)), Step::Run(both.to_vec()));
         let json = serde_json::to_string(&attempts).unwrap();
         assert_eq!(serde_json::from_str::<Attempts>(&json).unwrap(), attempts);
+    }
+
+    #[test]
+    fn what_a_later_release_wrote_is_kept_as_it_is_and_left_to_it() {
+        let (a, b) = (name("a"), name("b"));
+        let both = [a.clone(), b.clone()];
+        let at = EpochMillis::from_millis;
+        let text = concat!(
+            r#"[{"action":"a","outcome":"skipped","why":{"rule":7},"at":5,"detail":"by a rule"},"#,
+            r#"{"action":"b","outcome":"retry","next_at":9,"at":5,"detail":"500"}]"#
+        );
+        let mut attempts: Attempts = serde_json::from_str(text).unwrap();
+        assert_eq!(attempts.last(&a).unwrap().outcome.word(), "skipped");
+        let written = serde_json::to_value(&attempts).unwrap();
+        assert_eq!(written, serde_json::from_str::<Value>(text).unwrap());
+        let none = BTreeSet::new();
+        let later = at(5 + LATER_RELEASE_MS);
+        assert_eq!(attempts.step(&both, &none, at(9)), Step::Run(vec![b.clone()]), "the others go on");
+        attempts.add(Attempt { action: b, outcome: AttemptOutcome::Done, at: at(10), detail: String::new() });
+        assert_eq!(attempts.step(&both, &none, at(10)), Step::Wait(Some(later)));
+        assert_eq!(attempts.step(&both, &none, later), Step::Finish(Status::Dead), "nobody knows it");
+        assert_eq!((attempts.tries(&a), attempts.runs()), (0, 2));
+        assert!(attempts.replay(Status::Dead, "ann", "j1", false, later));
+        assert_eq!(attempts.step(&both, &none, later), Step::Run(vec![a]));
+    }
+
+    #[test]
+    fn an_outcome_without_what_belongs_to_it_is_damaged_and_not_unknown() {
+        for outcome in [r#""outcome":"retry""#, r#""outcome":5"#, r#""word":"done""#, r#""outcome":null"#] {
+            let text = format!(r#"[{{"action":"a",{outcome},"at":5,"detail":""}}]"#);
+            assert!(serde_json::from_str::<Attempts>(&text).is_err(), "{outcome}");
+        }
+        for outcome in [
+            AttemptOutcome::Done,
+            AttemptOutcome::Retry { next_at: EpochMillis::from_millis(1) },
+            AttemptOutcome::Dead,
+            AttemptOutcome::Parked { since: EpochMillis::from_millis(1) },
+            AttemptOutcome::Replayed { by: String::new(), job: String::new() },
+        ] {
+            assert!(OUTCOMES.contains(&outcome.word()), "{outcome:?}");
+        }
     }
 
     #[test]

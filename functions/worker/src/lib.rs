@@ -451,7 +451,7 @@ impl Worker {
         let word = outcome.word();
         match &outcome {
             // In the event's own line as well, so this one is for a person who looks at a terminal.
-            AttemptOutcome::Done | AttemptOutcome::Replayed { .. } => {
+            AttemptOutcome::Done | AttemptOutcome::Replayed { .. } | AttemptOutcome::Unknown(_) => {
                 tracing::debug!(source = %event.source, event.id = %event.id, action = %action, outcome = word, detail, "{action}: {detail}")
             }
             AttemptOutcome::Retry { next_at } => {

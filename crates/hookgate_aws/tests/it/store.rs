@@ -619,6 +619,26 @@ async fn a_damaged_status_is_an_error_and_not_a_panic() {
     }
 }
 
+#[tokio::test]
+async fn what_a_later_release_tried_is_kept_as_it_is() {
+    let world = World::start().await;
+    let event = order("o1");
+    let mut lease = take_ours(&world.store, &event, 1, START).await;
+    let written = r#"[{"action":"a","outcome":"skipped","why":{"rule":7},"at":5,"detail":"by a rule"}]"#;
+    lease.attempts = serde_json::from_str(written).unwrap();
+    world.store.advance(&mut lease, Status::Retrying, Some(START), START).await.unwrap();
+
+    let mut lease = take_ours(&world.store, &event, 2, START).await;
+    lease.attempts.0.push(attempt("b", AttemptOutcome::Done, START));
+    world.store.advance(&mut lease, Status::Retrying, Some(START), START).await.unwrap();
+
+    let item = world.item(&key(&event).pk(), &key(&event).sk()).await.unwrap();
+    let stored: Vec<Value> = serde_json::from_str(item[schema::ATTEMPTS].as_s().unwrap()).unwrap();
+    let kept: Vec<Value> = serde_json::from_str(written).unwrap();
+    assert_eq!((stored.len(), &stored[..1]), (2, &kept[..]));
+    assert_eq!(entry(&world.store, &event).await.attempts, lease.attempts);
+}
+
 // ── Lists ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 #[tokio::test]
