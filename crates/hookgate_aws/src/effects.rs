@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     aws_call::AwsCaller,
-    egress::{Egress, was_refused},
+    egress::{Egress, SendError},
     store::{Store, StoreError},
 };
 
@@ -233,7 +233,7 @@ impl Performer {
                 Err(error) => return Performed::failed(format!("secret `{name}`: {error}")),
             }
         }
-        match request.body(effect.body).send().await {
+        match self.egress.send(request.body(effect.body)).await {
             Ok(response) => {
                 let retry_after_ms = response
                     .headers()
@@ -242,17 +242,15 @@ impl Performer {
                     .and_then(|text| lifecycle::retry_after_ms(text, now));
                 judge(response.status(), &effect.success, &place, retry_after_ms)
             }
-            Err(error) if was_refused(&error) => Performed::impossible(format!(
+            Err(SendError::Refused) => Performed::impossible(format!(
                 "{place} has no public address; `allow_hosts` allows it by name"
             )),
-            Err(error) if error.is_timeout() => {
+            Err(SendError::Timeout) => {
                 Performed::failed(format!("{place} gave no answer within {} ms", effect.timeout_ms))
             }
-            Err(error) if error.is_connect() => Performed::failed(format!("{place} could not be reached")),
-            Err(error) if error.is_builder() => {
-                Performed::impossible(format!("{place}: the request is not valid"))
-            }
-            Err(_) => Performed::failed(format!("the connection to {place} broke")),
+            Err(error @ SendError::Unreachable) => Performed::failed(format!("{place} {error}")),
+            Err(error @ SendError::Invalid) => Performed::impossible(format!("{place}: {error}")),
+            Err(SendError::Broken) => Performed::failed(format!("the connection to {place} broke")),
         }
     }
 }

@@ -13,8 +13,9 @@ use std::{
     time::Duration,
 };
 
+use futures::future::BoxFuture;
 use reqwest::{
-    Client, Url,
+    Client, Request, RequestBuilder, Response, Url,
     dns::{Addrs, Name, Resolve, Resolving},
     redirect,
 };
@@ -32,6 +33,45 @@ pub struct Egress {
     guarded: Client,
     open: Client,
     allowed: Arc<[String]>,
+    transport: Option<Arc<dyn Transport>>,
+}
+
+/// Takes requests to where they go in place of the network, so that a test can decide what becomes of them.
+pub trait Transport: fmt::Debug + Send + Sync {
+    /// Sends one request, within its own time limit.
+    fn send(&self, request: Request) -> BoxFuture<'static, Result<Response, SendError>>;
+}
+
+/// Why there is no answer. What was sent may have taken effect, unless it was refused.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum SendError {
+    /// The guard did not let it out.
+    #[error("{REFUSED}")]
+    Refused,
+    /// It can't be sent at all.
+    #[error("the request is not valid")]
+    Invalid,
+    /// None came in time.
+    #[error("no answer in time")]
+    Timeout,
+    /// Nobody could be connected to.
+    #[error("could not be reached")]
+    Unreachable,
+    /// The connection ended before it.
+    #[error("the connection broke")]
+    Broken,
+}
+
+impl SendError {
+    fn of(error: &reqwest::Error) -> Self {
+        match () {
+            () if was_refused(error) => Self::Refused,
+            () if error.is_timeout() => Self::Timeout,
+            () if error.is_connect() => Self::Unreachable,
+            () if error.is_builder() => Self::Invalid,
+            () => Self::Broken,
+        }
+    }
 }
 
 /// Why a destination is refused. Trying again doesn't help.
@@ -106,12 +146,33 @@ impl Egress {
             guarded: builder().dns_resolver(guard).build()?,
             open: builder().build()?,
             allowed: allowed.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            transport: None,
         })
     }
 
     /// The client without the guard, for hosts that no configuration of a destination names. It follows no redirects.
     pub fn unguarded(&self) -> Client {
         self.open.clone()
+    }
+
+    /// The same, with something else in place of the network.
+    #[must_use]
+    pub fn over(mut self, transport: Arc<dyn Transport>) -> Self {
+        self.transport = Some(transport);
+        self
+    }
+
+    /// Sends a request that one of the clients of [`Self::client`] has begun.
+    ///
+    /// # Errors
+    /// [`SendError`]
+    pub async fn send(&self, request: RequestBuilder) -> Result<Response, SendError> {
+        let (client, request) = request.build_split();
+        let request = request.map_err(|error| SendError::of(&error))?;
+        match &self.transport {
+            None => client.execute(request).await.map_err(|error| SendError::of(&error)),
+            Some(transport) => transport.send(request).await,
+        }
     }
 
     /// The client for one address, with the address parsed.
@@ -145,7 +206,7 @@ impl Egress {
 }
 
 /// Whether a failed request was refused by the guard, and not by the network.
-pub fn was_refused(error: &reqwest::Error) -> bool {
+fn was_refused(error: &reqwest::Error) -> bool {
     let mut source: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = source {
         if error.to_string().contains(REFUSED) {
@@ -428,13 +489,12 @@ mod tests {
         });
         let send = async || {
             let (client, url) = egress.client(&url).unwrap();
-            client.get(url).send().await
+            egress.send(client.get(url)).await
         };
         // Had it been looked up once more to connect, it would have been 127.0.0.2, where nobody listens.
         assert_eq!(send().await.unwrap().status(), 204);
         assert_eq!(asked.load(Ordering::SeqCst), 1, "one lookup for one connection");
-        let error = send().await.unwrap_err();
-        assert!(was_refused(&error), "{error:?}");
+        assert_eq!(send().await.unwrap_err(), SendError::Refused);
         assert_eq!((asked.load(Ordering::SeqCst), taken.load(Ordering::SeqCst)), (2, 1));
     }
 
@@ -442,7 +502,6 @@ mod tests {
     async fn a_name_of_a_private_address_is_not_connected_to() {
         let egress = Egress::new(&[]).unwrap();
         let (client, url) = egress.client("http://localhost:8080/").unwrap();
-        let error = client.get(url).send().await.unwrap_err();
-        assert!(was_refused(&error), "{error:?}");
+        assert_eq!(egress.send(client.get(url)).await.unwrap_err(), SendError::Refused);
     }
 }
