@@ -114,7 +114,9 @@ impl View {
     }
 
     fn with_fields(fields: Map<String, Value>, json_field: &str) -> Result<Self, BodyError> {
-        if let Some(document) = fields.get(json_field).and_then(Value::as_str) {
+        // Where a provider has no such field, a field without a name is one like any other.
+        let document = if json_field.is_empty() { None } else { fields.get(json_field) };
+        if let Some(document) = document.and_then(Value::as_str) {
             let view = json_view(document.as_bytes())?;
             return Ok(Self { fields: Some(fields), ..view });
         }
@@ -490,6 +492,14 @@ mod tests {
 
     use super::*;
     use crate::testing;
+
+    #[test]
+    fn a_field_without_a_name_is_no_document() {
+        let mut request = testing::request(b"=1234&=&a=%7B");
+        testing::set_header(&mut request, "content-type", "application/x-www-form-urlencoded");
+        let view = view(&request, "").unwrap();
+        assert_eq!((view.format, view.value), (Format::Form, json!({"": ["1234", ""], "a": "{"})));
+    }
 
     fn check(media_type: &str, body: &[u8], format: Format, value: &Value) {
         let mut request = testing::request(body);
