@@ -10,7 +10,13 @@
     reason = "clippy.toml allows these in test functions only, and the helpers beside them are tests too"
 )]
 
-use std::{collections::BTreeSet, path::Path, sync::LazyLock, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    process::Command,
+    sync::LazyLock,
+    time::Duration,
+};
 
 use hookgate::dev::{ORDERED_RECEIVES_MAX, RECEIVES_MAX, VISIBILITY_SECONDS};
 use hookgate_aws::{clients::Patience, env, metrics, schema};
@@ -469,6 +475,34 @@ fn both_functions_are_members_of_the_workspace_built_by_cargo_lambda() {
         let manifest = std::fs::read_to_string(Path::new(ROOT).join(folder).join("Cargo.toml")).unwrap();
         assert!(manifest.contains(&format!("name = \"{binary}\"")), "{folder} is not {binary}");
     }
+}
+
+/// SAM builds one function after the other. What the second wants with other features than the first had, is compiled
+/// again, and so is all that is above it: with `bytes` the whole AWS SDK.
+#[test]
+fn both_functions_want_the_same_of_what_they_share() {
+    let wanted = |function: &str| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.current_dir(ROOT).args(["tree", "--quiet", "--offline", "--locked", "--edges", "normal,build"]);
+        cargo.args(["--prefix", "none", "--no-dedupe", "--format", "{p}|{f}", "--package", function]);
+        let output = cargo.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let tree = String::from_utf8(output.stdout).unwrap();
+        let mut wanted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (name, features) in tree.lines().filter_map(|line| line.split_once('|')) {
+            wanted.entry(name.to_owned()).or_default().insert(features.to_owned());
+        }
+        wanted
+    };
+    let (ingest, worker) = (wanted("ingest"), wanted("worker"));
+    // Events of the gateway are in the one, of the queue and the stream in the other. Nothing else is above it.
+    let differing: BTreeSet<&str> = ingest
+        .iter()
+        .filter(|(name, features)| worker.get(*name).is_some_and(|other| other != *features))
+        .filter_map(|(name, _)| name.split_whitespace().next())
+        .collect();
+    assert!(ingest.keys().any(|name| name.starts_with("aws-sdk-dynamodb ")), "{ingest:?}");
+    assert_eq!(differing, BTreeSet::from(["aws_lambda_events"]), "see the dependencies of hookgate_aws");
 }
 
 #[test]
