@@ -30,7 +30,7 @@ use crate::harness::{
 };
 
 /// What came of each attempt of an action, in their order.
-fn outcomes(entry: &Entry, action: &str) -> Vec<&'static str> {
+fn outcomes<'e>(entry: &'e Entry, action: &str) -> Vec<&'e str> {
     let ours = entry.attempts.0.iter().filter(|attempt| attempt.action == name(action));
     ours.map(|attempt| attempt.outcome.word()).collect()
 }
