@@ -1,6 +1,6 @@
 //! Replaying: a person asks for another run of what gave up.
 
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, types::ReturnValuesOnConditionCheckFailure};
 use hookgate_core::{codec::Message, ids::Name, lifecycle::Status, time::EpochMillis};
 use serde_json::Value;
 
@@ -104,14 +104,18 @@ pub async fn replay(
     if let Some(fence) = fence {
         request = request.expression_attribute_values(":fence", n(fence));
     }
+    let request =
+        request.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
     if let Err(error) = request.send().await {
-        return match error.as_service_error() {
-            Some(UpdateItemError::ConditionalCheckFailedException(_)) => {
-                store.outbox_delete(&due).await?;
-                Ok(Replayed::Busy)
-            }
-            _ => Err(call("UpdateItem")(error)),
+        let Some(UpdateItemError::ConditionalCheckFailedException(refused)) = error.as_service_error() else {
+            return Err(call("UpdateItem")(error));
         };
+        // A first try whose answer was lost changed it: the SDK's second try finds our own replay.
+        let now_there = refused.item.as_ref().and_then(|item| entry(item).ok());
+        if !now_there.is_some_and(|entry| entry.attempts.was_replayed_by(ask.job)) {
+            store.outbox_delete(&due).await?;
+            return Ok(Replayed::Busy);
+        }
     }
     match queue.send(&Message::pointing(&key.source, &key.id), 0, None).await {
         Ok(()) => store.outbox_delete(&due).await?,

@@ -5,6 +5,7 @@
 
 mod aws_call;
 mod effects;
+mod guards;
 mod harness;
 mod queue;
 mod secrets;
