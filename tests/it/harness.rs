@@ -11,7 +11,7 @@
 )]
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -552,6 +552,11 @@ impl Bench {
     pub(crate) async fn message(&self, body: &str) {
         let send = self.clients.sqs.send_message().queue_url(&self.queue_url).message_body(body);
         send.send().await.unwrap();
+    }
+
+    /// An item in a table that nothing of the product has put there.
+    pub(crate) async fn put_item(&self, table: &str, item: HashMap<String, AttributeValue>) {
+        self.clients.dynamodb.put_item().table_name(table).set_item(Some(item)).send().await.unwrap();
     }
 
     /// The same in a FIFO queue.

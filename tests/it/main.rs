@@ -12,6 +12,7 @@
 
 mod backend;
 mod deployed;
+mod fault_guards;
 mod fault_ingest;
 mod fault_kill;
 mod fault_restart;

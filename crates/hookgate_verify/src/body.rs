@@ -27,7 +27,7 @@ use thiserror::Error;
 
 use crate::{
     encoding::decode,
-    json::{self, Budget, JsonError},
+    json::{self, Budget, JsonError, MEMORY_BYTES_MAX, NODE_BYTES},
     request::Request,
     scheme::Encoding,
 };
@@ -188,6 +188,46 @@ pub fn unpacked(request: &Request) -> Result<Cow<'_, [u8]>, BodyError> {
         }
         Some(encoding) => Err(BodyError::Encoded { encoding }),
     }
+}
+
+/// The most memory that the view of a request takes, twice for what rules and templates see of it: told by the bytes
+/// that begin something, before anything is made of them.
+pub fn memory_max(request: &Request) -> usize {
+    // While it is unpacked it is there as it grows, too.
+    let (body, unpacking) = match unpacked(request) {
+        Ok(Cow::Borrowed(body)) => (Cow::Borrowed(body), 0),
+        Ok(Cow::Owned(body)) => {
+            let unpacking = 3 * body.len();
+            (Cow::Owned(body), unpacking)
+        }
+        Err(_) => return 3 * UNPACKED_BYTES_MAX,
+    };
+    let media_type = request.media_type();
+    let memory = if media_type == "multipart/form-data" || is_form(&media_type) || is_jws(&body) {
+        // A document may stand in a field, or be written in base64: what begins in it can't be seen.
+        body.len().saturating_mul(MEMORY_PER_BYTE)
+    } else {
+        let begins = |byte: &u8| match byte {
+            b'{' | b'<' => NODE_BYTES + VALUES_BYTES,
+            b'[' | b',' | b'=' => VALUES_BYTES,
+            _ => 0,
+        };
+        body.iter().map(begins).sum::<usize>() + 2 * body.len()
+    };
+    unpacking + 2 * memory.min(MEMORY_BYTES_MAX + body.len())
+}
+
+/// Memory of a list or an object that has just grown, for one more member: its name and value, as many that are not there
+/// yet, and what their allocation takes.
+const VALUES_BYTES: usize = 256;
+
+/// Memory of a byte of JSON at most: `{"":0},` has seven.
+const MEMORY_PER_BYTE: usize = 110;
+
+/// Whether a body may be a JWS, which is base64url and two points.
+fn is_jws(body: &[u8]) -> bool {
+    body.iter().filter(|byte| **byte == b'.').count() == 2
+        && !body.iter().any(|byte| matches!(byte, b'{' | b'<' | b'['))
 }
 
 /// Makes the view of a request's body. `json_field` is the form field in which the provider sends a JSON

@@ -19,7 +19,7 @@ const VALUE_BYTES: usize = size_of::<Value>();
 const NODE_MEMBERS: usize = 11;
 
 /// A node of an object's B-tree.
-const NODE_BYTES: usize = NODE_MEMBERS * (size_of::<String>() + VALUE_BYTES) + 16;
+pub(crate) const NODE_BYTES: usize = NODE_MEMBERS * (size_of::<String>() + VALUE_BYTES) + 16;
 
 /// What an allocation takes beside its content.
 const ALLOCATION_BYTES: usize = 16;

@@ -15,6 +15,7 @@ use hookgate_aws::{
     effects::{Cause, Functions, Performed, Performer},
     egress::Egress,
     env::Settings,
+    metrics::one,
     queue::Queue,
     secrets::SecretStore,
     store::{Due, Lease, Leased, Store, StoreError},
@@ -36,6 +37,7 @@ use hookgate_core::{
 mod destinations;
 mod lanes;
 mod line;
+mod room;
 pub mod run;
 mod stream;
 mod sweep;
@@ -45,6 +47,7 @@ pub use destinations::Destinations;
 use destinations::{Bearer, Gate};
 use lanes::{Turned, grouped, is_fifo};
 use line::Worked;
+use room::Room;
 pub use sweep::Swept;
 
 /// The worker.
@@ -132,13 +135,14 @@ impl Worker {
     /// Works off one batch of the queue, every record for itself; of the FIFO queue, every group for itself. The answer
     /// names the messages that come back.
     pub async fn batch(&self, batch: SqsEvent) -> SqsBatchResponse {
+        let room = &Room::default();
         let groups = grouped(batch.records).into_iter().map(|group| async move {
             let mut handled = Vec::new();
             for message in group {
                 // What is behind a record that comes back comes back with it, or it would get before.
                 let how = match handled.last() {
                     Some((_, Handled::ComesBack)) => Handled::ComesBack,
-                    _ => self.record(&message).await,
+                    _ => self.record(&message, room).await,
                 };
                 handled.push((message.message_id.unwrap_or_default(), how));
             }
@@ -163,15 +167,15 @@ impl Worker {
     }
 
     /// A record that panics must not take the other nine with it.
-    async fn record(&self, record: &SqsMessage) -> Handled {
-        AssertUnwindSafe(self.message(record)).catch_unwind().await.unwrap_or_else(|_| {
+    async fn record(&self, record: &SqsMessage, room: &Room) -> Handled {
+        AssertUnwindSafe(self.message(record, room)).catch_unwind().await.unwrap_or_else(|_| {
             let id = record.message_id.as_deref().unwrap_or_default();
             tracing::error!(message_id = %id, outcome = "poison", "a record made the worker panic; it comes back and ends in the dead-letter queue");
             Handled::ComesBack
         })
     }
 
-    async fn message(&self, record: &SqsMessage) -> Handled {
+    async fn message(&self, record: &SqsMessage, room: &Room) -> Handled {
         let message = match Message::from_text(record.body.as_deref().unwrap_or_default()) {
             Ok(message) => message,
             Err(error) => {
@@ -182,7 +186,7 @@ impl Worker {
         };
         let trace = record.attributes.get(trace::ATTRIBUTE).map(String::as_str);
         let result = match is_fifo(record) {
-            false => self.deliver(&message, trace).await,
+            false => self.deliver(&message, trace, room).await,
             true => self.enter(&message, record, trace).await,
         };
         let Err(error) = result else { return Handled::Finished };
@@ -213,11 +217,19 @@ impl Worker {
     }
 
     /// Brings one event as far as it goes now. An error means that the message has to come back.
-    async fn deliver(&self, message: &Message, trace: Option<&str>) -> anyhow::Result<()> {
+    async fn deliver(&self, message: &Message, trace: Option<&str>, room: &Room) -> anyhow::Result<()> {
         let started = self.ambient.now();
         let Some((event, stored)) = self.stored(message).await? else {
             tracing::warn!(source = %message.source, event.id = %message.id, trace = trace.and_then(trace::root), outcome = "gone", "a message points at an event that is no longer kept");
             return self.leave_forgotten(message).await;
+        };
+        let Some(_room) = room.take(&event) else {
+            #[expect(clippy::cast_possible_truncation, reason = "a few seconds")]
+            let delay_seconds =
+                NO_ROOM_DELAY_SECONDS + (self.ambient.chance() * f64::from(NO_ROOM_DELAY_SECONDS)) as i32;
+            self.queue.send(message, delay_seconds, trace).await?;
+            tracing::info!(source = %event.source, event.id = %event.id, trace = trace.and_then(trace::root), outcome = "deferred", stored = one(stored), "{} {} comes again when others of its batch have gone", event.source, event.id);
+            return Ok(());
         };
         let source = self.config.sources.get(&event.source);
         let retention_days = source.map_or(RETENTION_DAYS, |source| source.retention_days);
@@ -515,6 +527,10 @@ fn lost(event: &Event, error: &anyhow::Error) -> bool {
 
 /// After how long an event is tried again when the table can't be reached; up to twice that, by chance.
 const OUTAGE_DELAY_SECONDS: i32 = 30;
+
+/// When an event comes again that found no room in its batch, at the earliest; at the latest after as long again. Few are so
+/// large, and others of its batch are gone in a moment.
+const NO_ROOM_DELAY_SECONDS: i32 = 5;
 
 /// How long an event may have actions begun for it in one invocation: with the longest action (30 s) that stays
 /// below the function's time limit (60 s).

@@ -84,12 +84,12 @@ fn files(end: &str) -> Vec<Vec<u8>> {
     found
 }
 
-/// A frame as it is stored.
-fn frame(body: &[u8]) -> Vec<u8> {
-    let mut request = Request::post("", body, NOW);
+/// An event.
+pub fn event() -> Event {
+    let mut request = Request::post("", *b"{\"id\": 1}", NOW);
     request.set_header("content-type", "application/json");
     request.query = "a=1".into();
-    codec::encode(&Event {
+    Event {
         source: Name::parse("shop").unwrap(),
         id: EventId::from_stored("evt_1"),
         event_type: "order.paid".into(),
@@ -97,8 +97,7 @@ fn frame(body: &[u8]) -> Vec<u8> {
         unverified: None,
         order_key: Some("customer 7".into()),
         request,
-    })
-    .unwrap()
+    }
 }
 
 fn queue_messages() -> Vec<Vec<u8>> {
@@ -116,7 +115,7 @@ fn items() -> Vec<Vec<u8>> {
         r#"[{"action":"post","outcome":"retry","next_at":1780000005000,"at":1780000000000,"detail":"503"}]"#;
     let with = |content: &[u8]| [keys.as_bytes(), content].concat();
     vec![
-        with(&frame(b"{\"id\": 1}")),
+        with(&codec::encode(&event()).unwrap()),
         with(attempts.as_bytes()),
         with(br#"[{"action":"post","outcome":"done","at":1780000000000,"detail":"200"}]"#),
         b"C#orders\n2026-05-28#a#b#0f\n".to_vec(),

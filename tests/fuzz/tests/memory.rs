@@ -4,15 +4,11 @@
     clippy::unwrap_used,
     reason = "clippy.toml allows these in test functions only, and the helpers beside them are tests too"
 )]
-#![allow(unexpected_cfgs, reason = "bolero sets `fuzzing`")]
 
-// Whatever is built for the fuzzer has to be linked with it.
-#[cfg(fuzzing)]
-use bolero as _;
 use std::{io::Write, sync::LazyLock};
 
 use flate2::{Compression, write::GzEncoder};
-use hookgate_core::{body, codec::EVENT_BYTES_MAX, request::Request};
+use hookgate_core::{body, codec::EVENT_BYTES_MAX, event::Event, request::Request};
 use hookgate_fuzz::{TARGETS, Target, seeds, targets};
 use peak_alloc::PeakAlloc;
 
@@ -117,7 +113,15 @@ fn view(content_type: &str, encoding: Option<&str>, body: &[u8]) -> usize {
     assert!(request.set_header("content-type", content_type));
     assert!(encoding.is_none_or(|encoding| request.set_header("content-encoding", encoding)));
     request.body = body.to_vec();
-    peak(|| drop(std::hint::black_box(body::view(&request, ""))))
+    let told = body::memory_max(&request);
+    let event = Event { request, ..seeds::event() };
+    let peak = peak(|| {
+        let Ok(view) = body::view(&event.request, "") else { return };
+        std::hint::black_box(event.context(&view));
+    });
+    let shown = String::from_utf8_lossy(body.get(..20).unwrap_or(body)).into_owned();
+    assert!(peak <= told + BASE_BYTES, "{content_type} {shown}: {peak} bytes, and {told} are told");
+    peak
 }
 
 fn large_bodies() {

@@ -1,0 +1,129 @@
+//! What ends by itself before somebody else ends it, and what is told to come again. Each of these has a row in
+//! `tests/mutation`.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "clippy.toml allows these in test functions only, and the helpers beside them are tests too"
+)]
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
+use hookgate::local::{DEAD_LETTERS, TABLE};
+use hookgate_aws::{
+    effects::Functions,
+    schema::{EVENT_SK, FRAME, PK, SK, event_pk},
+};
+use hookgate_core::{codec::Message, lifecycle::Status};
+use hookgate_embedded::{Clock, Fault, How};
+use serde_json::json;
+
+use crate::harness::{Bench, SHOP, World, event_id, every, name};
+
+/// How long the table is silent: so long that whoever waits for its answers does not end in time.
+const IN_TIME: Duration = Duration::from_millis(2_500);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_a_start_does_not_wait_for_a_table_that_says_nothing() {
+    let (world, _destination) = World::shop().await;
+    world.break_table(Fault::new(How::Hang));
+    let began = Instant::now();
+    world.stack.ingest.warm_up().await;
+    // A call alone gives up after 3 s.
+    assert!(began.elapsed() < IN_TIME, "{:?}", began.elapsed());
+    world.heal();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_an_event_that_can_not_be_read_ends_in_the_dead_letter_queue() {
+    let (bench, destination) = Bench::start(SHOP, Functions::default()).await;
+    let (source, id) = (name("shop"), event_id("o1"));
+    let damaged = [
+        (PK.to_owned(), AttributeValue::S(event_pk(&source, &id))),
+        (SK.to_owned(), AttributeValue::S(EVENT_SK.to_owned())),
+        (FRAME.to_owned(), AttributeValue::B(Blob::new(*b"no frame"))),
+    ];
+    bench.put_item(TABLE, damaged.into()).await;
+    bench.message(&Message::pointing(&source, &id).to_text()).await;
+    for receives in 1..=5 {
+        let (batch, failed) = bench.turn().await;
+        assert_eq!((batch.len(), failed.len(), batch[0].receive_count), (1, 1, receives));
+        bench.clock.advance(Duration::from_secs(360));
+    }
+    assert!(bench.receive().await.is_empty());
+    assert_eq!(bench.engines.sqs().peek(DEAD_LETTERS, 10).unwrap().len(), 1);
+    assert!(destination.hits("/post").is_empty());
+}
+
+/// As long as most of what a worker may take for an event.
+const SLOW: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_a_worker_ends_before_its_time_does_and_another_goes_on() {
+    let clock: Arc<Mutex<Option<Clock>>> = Arc::default();
+    let slow = {
+        let clock = clock.clone();
+        move |_| {
+            clock.lock().unwrap().as_ref().unwrap().advance(SLOW);
+            async { Ok("slowly".to_owned()) }
+        }
+    };
+    let config =
+        SHOP.replace(r#"["post", "tally"]"#, r#"["slow", "tally"]"#) + "[actions.slow]\nkind = \"run\"\n";
+    let (bench, _destination) = Bench::start(&config, Functions::default().with("slow", slow)).await;
+    *clock.lock().unwrap() = Some(bench.clock.clone());
+    bench.order("o1").await;
+
+    bench.turn().await;
+    let entry = bench.entry("o1").await;
+    assert_eq!((entry.status, entry.attempts.0.len()), (Status::Retrying, 1), "the rest is another's");
+    bench.work_off().await;
+    let entry = bench.entry("o1").await;
+    assert_eq!((entry.status, entry.attempts.0.len()), (Status::Done, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_a_stream_that_could_not_be_followed_is_read_again() {
+    let (bench, _destination) = Bench::start(SHOP, Functions::default()).await;
+    let record = |number: &str| {
+        let keys = json!({"pk": {"S": event_pk(&name("shop"), &event_id(number))}, "sk": {"S": EVENT_SK}});
+        json!({"eventName": "INSERT", "dynamodb": {"Keys": keys, "SequenceNumber": number}})
+    };
+    let records = [record("7"), record("8")];
+    bench.engines.dynamodb().traffic().break_with(every("BatchGetItem", How::Drop));
+    assert_eq!(bench.worker.stream(&records).await.as_deref(), Some("7"));
+    bench.engines.dynamodb().traffic().heal();
+    assert_eq!(bench.worker.stream(&records).await, None);
+}
+
+/// A list of empty objects, which take a hundred times as much memory as text.
+fn large(id: &str) -> Vec<u8> {
+    let list = vec![r#"{"":0}"#; 100_000].join(",");
+    format!(r#"{{"id":"{id}","type":"order.paid","at":"2026-05-28T20:26:38Z","list":[{list}]}}"#).into_bytes()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_ten_large_events_in_one_batch_are_not_all_in_memory_at_once() {
+    let (bench, destination) = Bench::start(SHOP, Functions::default()).await;
+    for number in 0..10 {
+        bench.take_in(&large(&format!("o{number}"))).await;
+    }
+    let (batch, failed) = bench.turn().await;
+    assert_eq!((batch.len(), failed.len()), (10, 0));
+    let posted = destination.hits("/post").len();
+    assert!((1..=3).contains(&posted), "{posted} of 70 MB each, twice");
+    assert_eq!(bench.counts().delayed, 10 - posted);
+    for _ in 0..10 {
+        bench.clock.advance(Duration::from_secs(10));
+        bench.turn().await;
+    }
+    assert_eq!(destination.hits("/post").len(), 10);
+    for number in 0..10 {
+        assert_eq!(bench.entry(&format!("o{number}")).await.status, Status::Done);
+    }
+}
