@@ -1,0 +1,76 @@
+"""A webhook receiver as it is commonly written in Python: HMAC, Powertools' idempotency, a message.
+
+With the argument `worker` it is what works the queue off: read, take, keep the order's state, note the result.
+"""
+
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import sys
+import types
+
+import boto3
+from aws_lambda_powertools.utilities.idempotency import (
+    DynamoDBPersistenceLayer,
+    IdempotencyConfig,
+    idempotent,
+)
+
+TABLE = os.environ["HOOKGATE_TABLE"]
+QUEUE_URL = os.environ["HOOKGATE_QUEUE_URL"]
+SECRET = os.environ["BENCH_SECRET"].encode()
+IS_WORKER = sys.argv[1:] == ["worker"]
+if IS_WORKER:
+    dynamodb = boto3.client("dynamodb")
+else:
+    sqs = boto3.client("sqs")
+store = DynamoDBPersistenceLayer(table_name=TABLE, key_attr="pk")
+
+
+@idempotent(persistence_store=store, config=IdempotencyConfig(event_key_jmespath="body"))
+def accept(event, context):
+    sqs.send_message(QueueUrl=QUEUE_URL, MessageBody=event["body"])
+    return {"statusCode": 200, "body": '{"status":"accepted"}'}
+
+
+def receive(event, context):
+    right = hmac.new(SECRET, event["body"].encode(), hashlib.sha256).hexdigest()
+    if not hmac.compare_digest("sha256=" + right, event["headers"].get("x-signature", "")):
+        return {"statusCode": 401, "body": "{}"}
+    return accept(event, context)
+
+
+def put(pk, sk, name, value, **condition):
+    dynamodb.update_item(
+        TableName=TABLE, Key={"pk": {"S": pk}, "sk": {"S": sk}}, UpdateExpression="SET #name = :value",
+        ExpressionAttributeNames={"#name": name}, ExpressionAttributeValues={":value": {"S": value}}, **condition)
+
+
+def work(event, context):
+    for record in event["Records"]:
+        body = json.loads(record["body"])
+        identity, order = body["event_id"], body["order"]
+        dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": identity}, "sk": {"S": "E"}}, ConsistentRead=True)
+        put(identity, "S", "status", "working", ConditionExpression="attribute_not_exists(#name)")
+        put("orders", order["id"], "status", order["status"])
+        put(identity, "S", "status", "done")
+    return {"batchItemFailures": []}
+
+
+def main():
+    """The Runtime API, without a client library: less than the managed runtime does."""
+    handler = work if IS_WORKER else receive
+    host, port = os.environ["AWS_LAMBDA_RUNTIME_API"].split(":")
+    api = http.client.HTTPConnection(host, int(port))
+    context = types.SimpleNamespace(get_remaining_time_in_millis=lambda: 10_000, function_name="peer")
+    while True:
+        api.request("GET", "/2018-06-01/runtime/invocation/next")
+        answer = api.getresponse()
+        identity, event = answer.getheader("lambda-runtime-aws-request-id"), json.loads(answer.read())
+        api.request("POST", f"/2018-06-01/runtime/invocation/{identity}/response", json.dumps(handler(event, context)))
+        api.getresponse().read()
+
+
+main()
