@@ -13,6 +13,12 @@ use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::config::{
     BehaviorVersion, Region, SharedCredentialsProvider, retry::RetryConfig, timeout::TimeoutConfig,
 };
+use aws_smithy_http_client::{Builder, ConnectorBuilder, proxy::ProxyConfig, tls};
+use aws_smithy_runtime_api::client::{
+    connector_metadata::ConnectorMetadata,
+    http::{HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector},
+    runtime_components::RuntimeComponents,
+};
 use aws_types::SdkConfig;
 use thiserror::Error;
 
@@ -162,8 +168,48 @@ pub const LOCAL_REGION: &str = "us-east-1";
 /// Access key and secret key of the local stack: any will do, and these can't be mistaken for real ones.
 pub const LOCAL_CREDENTIALS: (&str, &str) = ("hookgate-local", "hookgate-local");
 
+/// The HTTP client of all SDK clients of a function, which share its connections and its TLS. It is what the SDK makes by
+/// itself, but made once.
+///
+/// The SDK has one for each client, and makes it twice: when a configuration is checked, to throw it away, and for the first
+/// call. Each time all roots that the system trusts are parsed.
+#[derive(Debug)]
+struct OneClient(SharedHttpClient);
+
+impl OneClient {
+    fn new() -> Self {
+        Self(Builder::new().build_with_connector_fn(|settings, components| {
+            let aws_lc = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc);
+            let mut connector = ConnectorBuilder::default().tls_provider(aws_lc);
+            connector.set_connector_settings(settings.cloned());
+            if let Some(components) = components {
+                connector.set_sleep_impl(components.sleep_impl());
+            }
+            connector.set_proxy_config(Some(ProxyConfig::from_env()));
+            connector.build()
+        }))
+    }
+}
+
+impl HttpClient for OneClient {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        self.0.http_connector(settings, components)
+    }
+
+    // Nor is there `validate_base_client_config`, which would make a connector to throw away.
+
+    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
+        self.0.connector_metadata()
+    }
+}
+
 fn shared(identity: Identity, patience: Patience) -> SdkConfig {
     SdkConfig::builder()
+        .http_client(OneClient::new())
         // Pinned, so that an upgrade of the SDK does not change retries and time limits unseen.
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(identity.region))
