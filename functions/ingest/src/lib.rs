@@ -87,10 +87,12 @@ impl Ingest {
     /// Opens the connections that the first request will need: init has a whole processor, a small function's
     /// handler has not. A failure is only logged; the first request will meet it again and answer it.
     pub async fn warm_up(&self) {
-        let both = async { tokio::join!(self.secrets.current(self.ambient.now()), self.store.touch()) };
-        match tokio::time::timeout(WARM_UP, both).await {
-            Ok((Ok(_), _)) => {}
-            Ok((Err(error), _)) => {
+        let all = async {
+            tokio::join!(self.secrets.current(self.ambient.now()), self.store.touch(), self.queue.touch())
+        };
+        match tokio::time::timeout(WARM_UP, all).await {
+            Ok((Ok(_), _, ())) => {}
+            Ok((Err(error), _, ())) => {
                 tracing::warn!(error = %error, "the secrets could not be read at start-up")
             }
             Err(_) => {
