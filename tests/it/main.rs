@@ -8,9 +8,10 @@
 //! - `telemetry`: the lines that they log, and the metrics in them
 //! - `operations`: the page for those who run it
 //! - `program*`: the `hookgate` command as a process; `program_stack` on a deployed stack, for which `deployed` stands in
-//! - `template`: `template.yaml`; `security`: `SECURITY.md`
+//! - `template`: `template.yaml`; `security`: `SECURITY.md`; `cost`: `docs/cost.md`
 
 mod backend;
+mod cost;
 mod deployed;
 mod fault_guards;
 mod fault_ingest;
