@@ -583,7 +583,8 @@ async fn fault_secrets_that_become_unreadable_stay_in_use() {
         assert_eq!(world.order("o2").await.status, 200, "{broken:?}");
         world.wait_for("shop", "o2", Status::Done).await;
         let forged = [("content-type", "application/json"), ("x-signature", "sha256=00")];
-        assert_eq!(world.post("/webhooks/shop", &forged, &order("o3")).await.status, 401);
+        // It could be signed with one of those that can not be read.
+        assert_eq!(world.post("/webhooks/shop", &forged, &order("o3")).await.status, 503);
         assert_eq!(destination.hits("/post").len(), 2);
     }
 }

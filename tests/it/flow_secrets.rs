@@ -40,6 +40,28 @@ async fn flow_a_changed_secret_is_read_when_a_signature_fails_but_not_at_every_f
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn fault_a_signature_is_not_called_wrong_while_the_secrets_can_not_be_read_again() {
+    let (world, _destination) = world(json!(["old"])).await;
+    assert_eq!(order_signed_with(&world, "old", "o1").await.status, 200);
+    // They were rotated, and what there is now can't be read.
+    world.write_secrets(&json!("half of a docu"));
+    world.advance(30);
+
+    for _ in 0..2 {
+        let answer = order_signed_with(&world, "new", "o2").await;
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("10")), "{answer:?}");
+        assert!(!answer.text().contains("secret"), "{}", answer.text());
+    }
+    assert_eq!(order_signed_with(&world, "old", "o3").await.status, 200);
+
+    world.write_secrets(&json!({"shop": ["new"]}));
+    world.advance(30);
+    assert_eq!(order_signed_with(&world, "new", "o2").await.status, 200);
+    assert_eq!(order_signed_with(&world, "old", "o4").await.status, 401);
+    world.wait_for("shop", "o2", Status::Done).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn flow_a_secret_that_was_taken_away_stops_working_within_five_minutes() {
     let (world, _destination) = world(json!(["new", "leaked"])).await;
     assert_eq!(order_signed_with(&world, "leaked", "o1").await.status, 200);

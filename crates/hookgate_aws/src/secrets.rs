@@ -123,6 +123,11 @@ impl SecretStore {
         (*after != *before).then_some(after)
     }
 
+    /// Whether there may be others by now: they could not be read when that was last tried.
+    pub async fn may_be_outdated(&self) -> bool {
+        self.cached.lock().await.as_ref().is_some_and(|known| known.read_at != known.tried_at)
+    }
+
     async fn refresh(
         &self,
         cached: &mut Option<Cached>,

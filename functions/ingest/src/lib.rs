@@ -146,6 +146,7 @@ impl Ingest {
             Ok(admission) => admission,
             Err(error) => return line.failed(&error),
         };
+        let may_lack_a_secret = admission.may_lack_a_secret();
         match admission {
             Admission::Answer(answer) => {
                 line.handshake();
@@ -153,6 +154,10 @@ impl Ingest {
             }
             Admission::Refused(reason) => match reason.refusal() {
                 Refusal::Unavailable => line.failed(&reason),
+                // It may be signed with a secret that is newer than these. Many senders give up after a 4xx.
+                Refusal::Signature if may_lack_a_secret && self.secrets.may_be_outdated().await => {
+                    line.failed(&format_args!("{reason}, and the secrets could not be read again"))
+                }
                 refusal => line.refused_by(source, refusal, &reason),
             },
             Admission::Visit { url } => match self.keys.visit(&url, now).await {

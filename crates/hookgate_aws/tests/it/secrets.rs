@@ -83,9 +83,11 @@ async fn secrets_that_can_not_be_read_again_stay_as_they_were() {
     write(&path, "first");
     let store = file_store(&path);
     assert_eq!(now_text(&store, START).await, "first");
+    assert!(!store.may_be_outdated().await);
     fs::remove_file(&path).unwrap();
     assert_eq!(now_text(&store, after(5 * MINUTE_MS)).await, "first");
     assert!(store.after_failure(after(6 * MINUTE_MS)).await.is_none());
+    assert!(store.may_be_outdated().await);
     fs::write(&path, "{\"pay\": [\"half of a docu").unwrap();
     assert_eq!(now_text(&store, after(20 * MINUTE_MS)).await, "first");
     assert!(store.after_failure(after(21 * MINUTE_MS)).await.is_none());
@@ -94,6 +96,7 @@ async fn secrets_that_can_not_be_read_again_stay_as_they_were() {
     write(&path, "second");
     let at = after(25 * 60 * MINUTE_MS);
     assert_eq!(now_text(&store, at).await, "second");
+    assert!(!store.may_be_outdated().await);
 }
 
 #[tokio::test]
