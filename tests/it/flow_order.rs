@@ -401,6 +401,30 @@ async fn fault_an_event_that_is_replayed_before_it_could_leave_gets_another_turn
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn fault_an_event_that_gets_its_turn_while_a_worker_has_it_keeps_that_turn() {
+    let (bench, destination) = bench().await;
+    bench.orders("a", 2).await;
+    // The stream takes an event for forgotten that waits in the FIFO queue, and its message comes first.
+    bench.message(&Message::pointing(&name("shop"), &event_id("a0")).to_text()).await;
+    let traffic = bench.engines.dynamodb().traffic();
+    let fault = Fault { matching: Some("O#shop".into()), times: Some(1), ..every("Query", How::Hang) };
+    traffic.break_with(fault);
+    let early = bench.receive().await;
+    let worker = bench.work(&early);
+    until("it has the lease, and has not seen the lane", async || traffic.hanging() == 1).await;
+    bench.turn_of(ORDERED).await;
+    assert!(worker.await.unwrap().is_empty());
+
+    for message in &early {
+        bench.engines.sqs().delete(QUEUE, &message.receipt_handle).unwrap();
+    }
+    bench.work_off().await;
+    bench.pass(3).await;
+    assert_eq!(arrived(&destination)["a"], sequence("a", 2));
+    bench.assert_idle("at the end").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn fault_an_event_that_the_fifo_queue_did_not_take_is_not_acknowledged_and_comes_all_the_same() {
     for how in [How::Drop, How::ApplyThenDrop] {
         let (bench, destination) = bench().await;

@@ -172,6 +172,10 @@ impl Worker {
     ) -> anyhow::Result<Turned> {
         let Some(lane) = Lane::of(event) else { return Ok(Turned::Goes) };
         let first = self.store.turn_at(&lane, End::First).await?;
+        if matches!(position(&event.id, lease.turn, first.as_ref()), Position::Former | Position::Outside) {
+            // The FIFO queue may have given it its turn since the lease was taken, as another message can come before.
+            lease.turn = self.store.standing(&lease.key).await?.and_then(|(_, at)| at);
+        }
         match position(&event.id, lease.turn, first.as_ref()) {
             Position::First => {
                 let now = self.ambient.now();
