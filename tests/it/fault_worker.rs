@@ -21,6 +21,7 @@ use hookgate_core::{
     codec::Message,
     destination::Schedule,
     lifecycle::{AttemptOutcome, RETRY_AFTER_MS_MAX, Status},
+    time::EpochMillis,
 };
 use hookgate_embedded::{Counts, Fault, How, MessageState};
 use serde_json::json;
@@ -621,6 +622,31 @@ async fn fault_what_was_done_is_written_down_although_the_queue_does_not_bring_t
     assert_eq!((entry.status, outcomes(&entry, "post")), (Status::Retrying, vec!["done"]));
     table.heal_one(count);
     bench.engines.sqs().traffic().heal_one(send);
+    bench.turn_until("o1", Status::Done).await;
+    assert_eq!(destination.hits("/post").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_an_event_comes_back_although_it_was_taken_over_by_a_worker_that_died() {
+    let (bench, destination) = Bench::start(SHOP, Functions::default()).await;
+    bench.order("o1").await;
+    let table = bench.engines.dynamodb().traffic();
+    let fault = Fault { matching: Some(r#""S":"X""#.into()), times: Some(1), ..every("GetItem", How::Hang) };
+    table.break_with(fault);
+    let messages = bench.receive().await;
+    let first = bench.work(&messages);
+    until("the first worker stands still", async || table.hanging() == 1).await;
+
+    // The same message was given to another, which took the event over and got no further.
+    bench.clock.advance(std::time::Duration::from_secs(100));
+    let store = &bench.worker.store;
+    let event = store.event(&name("shop"), &event_id("o1")).await.unwrap().unwrap();
+    let now = EpochMillis::from_millis(bench.clock.now_ms());
+    assert!(matches!(store.lease(&event, 7, 30, now).await.unwrap(), Leased::Ours(_)));
+    assert!(first.await.unwrap().is_empty(), "its message is deleted");
+    bench.engines.sqs().delete(QUEUE, &messages[0].receipt_handle).unwrap();
+    assert_eq!(destination.hits("/post").len(), 0);
+
     bench.turn_until("o1", Status::Done).await;
     assert_eq!(destination.hits("/post").len(), 1);
 }

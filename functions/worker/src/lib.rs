@@ -27,7 +27,7 @@ use hookgate_core::{
     config::{Config, ConfiguredAction, RETENTION_DAYS, Source},
     event::{Event, view_for},
     ids::Name,
-    lifecycle::{Attempt, AttemptOutcome, Put, ROUTING, Status, Step, Wake, retry_at, wake},
+    lifecycle::{Attempt, AttemptOutcome, LEASE_MS, Put, ROUTING, Status, Step, Wake, retry_at, wake},
     order::Lane,
     routing,
     secret::Secrets,
@@ -259,7 +259,7 @@ impl Worker {
         };
         let Stand { status, next_at, comes_at } = match worked {
             Ok(stand) => stand,
-            Err(error) if lost(&event, &error) => return Ok(()),
+            Err(error) if lost(&event, &error) => return self.overtaken(&event, trace).await,
             Err(error) => return Err(error),
         };
         let now = self.ambient.now();
@@ -270,7 +270,7 @@ impl Worker {
         // Also where nothing brings it back: what was done must not be done again, and this message comes instead.
         match self.advance(&mut lease, status, next_at.into_iter().chain(comes_at).min()).await {
             Ok(()) => {}
-            Err(error) if lost(&event, &error) => return Ok(()),
+            Err(error) if lost(&event, &error) => return self.overtaken(&event, trace).await,
             Err(error) => return Err(error),
         }
         brought?;
@@ -281,6 +281,13 @@ impl Worker {
             true => self.leave(&event, &lease).await,
             false => Ok(()),
         }
+    }
+
+    /// Sees to it that an event comes back that another worker has taken over: that one may die, and may have come by
+    /// the same message, which is deleted now.
+    async fn overtaken(&self, event: &Event, trace: Option<&str>) -> anyhow::Result<()> {
+        let now = self.ambient.now();
+        self.bring_back(event, now.plus_millis(LEASE_MS), now, trace).await
     }
 
     /// Writes down where an event stands. What was not written down is done again, so this is not given up easily:
