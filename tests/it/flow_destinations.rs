@@ -261,6 +261,23 @@ async fn flow_what_waits_for_an_action_that_is_no_more_ends_without_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn fault_what_waits_for_a_destination_is_found_although_the_sweeper_has_rested_for_hours() {
+    let (bench, destination) = bench("").await;
+    bench.worker.store.destination_pause(&name("post"), "it failed", now(&bench)).await.unwrap();
+    for id in ["o1", "o2", "o3"] {
+        bench.order(id).await;
+    }
+    bench.work_off().await;
+    bench.clock.advance(std::time::Duration::from_secs(3 * 60 * 60));
+    // The first of them finds that it is back; nothing was parked for longer than an hour then.
+    bench.pass(5).await;
+    for id in ["o1", "o2", "o3"] {
+        assert_eq!(bench.entry(id).await.status, Status::Done, "{id}");
+    }
+    assert_eq!(destination.hits("/post").len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn fault_every_call_about_a_destination_may_fail_and_every_event_still_arrives() {
     let faults = [
         // Reading how it stands, and writing that down.

@@ -255,12 +255,13 @@ impl Store {
             .expression_attribute_values(":disabled", s(Standing::Disabled.word()))
             .expression_attribute_values(":up", s(Standing::Up.word()))
             .expression_attribute_values(":zero", n(0));
-        // Since when it is up decides the pace, so a reset of the failures alone does not touch it.
+        // Since when it is up decides the pace, so a reset of the failures alone does not touch it. The sweeper looks for
+        // what is parked from then on, whenever that was.
         let expression = match was {
             Standing::Up => "SET #status = :up, failures = :zero",
             Standing::Paused { .. } | Standing::Disabled => {
                 request = request.expression_attribute_values(":now", n(now.as_millis()));
-                "SET #status = :up, failures = :zero, since = :now REMOVE probe_at, pauses, reason"
+                "SET #status = :up, failures = :zero, since = :now, parked_at = :now REMOVE probe_at, pauses, reason"
             }
         };
         taken(request.update_expression(expression).send().await).map(|_| ())

@@ -331,8 +331,8 @@ impl Health {
     }
 }
 
-/// For how long after the last event was parked the sweeper looks for more.
-pub const PARKED_MEMORY_MS: i64 = HOUR;
+/// For how long after the last event was parked the sweeper looks for more: longer than it may have rested itself.
+pub const PARKED_MEMORY_MS: i64 = 24 * HOUR;
 
 /// Milliseconds from a failed probe to the next. A destination that is back is noticed within a quarter of an hour.
 pub fn probe_delay_ms(pauses: u32) -> i64 {

@@ -218,7 +218,7 @@ impl Worker {
     /// Parks an event. The record is there before anything says that the event waits.
     async fn put_aside(&self, name: &Name, bearer: Bearer<'_>, now: EpochMillis) -> Result<(), StoreError> {
         self.store.park(name, &bearer.parked(), now).await?;
-        // Once a minute is enough for a sweeper that looks for an hour.
+        // Once a minute is enough for a sweeper that looks for a day.
         let noted = self
             .destinations
             .known(name, now)
