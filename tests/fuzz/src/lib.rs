@@ -1,7 +1,7 @@
 //! The fuzz targets: each takes any bytes, and panics when something is not as it has to be.
 //!
 //! `tests/fuzz.rs` runs them: what is kept, and a short burst of changes to it, with `cargo test`; as long as one likes
-//! with `cargo bolero` (see `README.md` beside it). `tests/memory.rs` measures what they allocate.
+//! with `tests/fuzz/run` (see `README.md` beside it). `tests/memory.rs` measures what they allocate.
 //!
 //! - [`targets`]: one function for each parser, and one for the whole way through ingest
 //! - [`seeds`]: what each begins with, made from `events/` and `tests/vectors.json`
@@ -13,11 +13,6 @@
     clippy::unwrap_used,
     reason = "panicking is what these are for"
 )]
-#![allow(unexpected_cfgs, reason = "bolero sets `fuzzing`")]
-
-// Whatever is built for the fuzzer has to be linked with it.
-#[cfg(all(test, fuzzing))]
-use bolero as _;
 
 pub mod seeds;
 pub mod targets;

@@ -1,5 +1,5 @@
-//! The targets, each as a test: with `cargo test` what is kept in `__fuzz__` and a burst of changes to the seeds, with
-//! `cargo bolero test NAME` as long as one likes.
+//! The targets, each as a test: with `cargo test` what is kept in `corpus` and a burst of changes to the seeds, with
+//! `tests/fuzz/run` as long as one likes.
 
 #![allow(
     clippy::indexing_slicing,
@@ -17,6 +17,9 @@ const RANDOM: usize = 50;
 
 /// Changed seeds of each target in a test run.
 const CHANGED: u64 = 1_500;
+
+/// All that is kept: a clone of the repository has it, and every test run reads it.
+const KEPT_BYTES_MAX: usize = 512 * 1024;
 
 macro_rules! fuzz {
     ($($name:ident)+) => {$(
@@ -134,20 +137,27 @@ fn a_burst_of_changes_to_real_requests_breaks_nothing() {
     }
 }
 
-/// The folder's name is the tests' path, so a target that is renamed would leave its corpus behind.
+/// What `tests/fuzz/run` has found worth keeping, and whatever once failed.
 #[test]
-fn every_kept_corpus_is_of_a_target_and_is_small() {
-    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/__fuzz__");
-    // There is none as long as nothing was worth keeping.
-    for folder in fs::read_dir(kept).into_iter().flatten() {
+fn what_is_kept_breaks_nothing_and_is_small() {
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let mut bytes = 0;
+    for folder in fs::read_dir(kept).unwrap() {
         let folder = folder.unwrap();
         let name = folder.file_name().into_string().unwrap();
-        assert!(TARGETS.iter().any(|(target, _)| *target == name), "{name} is no target");
-        for file in fs::read_dir(folder.path().join("corpus")).unwrap() {
-            let file = file.unwrap();
-            assert!(file.metadata().unwrap().len() <= 4096, "{}", file.path().display());
+        let known = TARGETS.iter().find(|(target, _)| *target == name);
+        let (_, target) = known.unwrap_or_else(|| panic!("{name} is no target"));
+        for file in fs::read_dir(folder.path()).unwrap() {
+            let file = file.unwrap().path();
+            let input = fs::read(&file).unwrap();
+            bytes += input.len();
+            if let Err(failure) = panic::catch_unwind(|| target(&input)) {
+                eprintln!("{} breaks {name}", file.display());
+                panic::resume_unwind(failure);
+            }
         }
     }
+    assert!((1..=KEPT_BYTES_MAX).contains(&bytes), "{bytes} bytes are kept");
 }
 
 /// For a long run: see `README.md`.
