@@ -14,16 +14,19 @@ use std::{
 };
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
-use hookgate::local::{DEAD_LETTERS, TABLE};
+use hookgate::local::{DEAD_LETTERS, ORDERED, TABLE};
 use hookgate_aws::{
+    destinations::Parked,
     effects::Functions,
-    schema::{EVENT_SK, FRAME, PK, SK, event_pk},
+    schema::{COUNT, EVENT_SK, FRAME, PK, SK, event_pk, quarantine_count_sk, quarantine_pk},
 };
-use hookgate_core::{codec::Message, lifecycle::Status};
+use hookgate_core::{
+    codec::Message, lifecycle::Status, order::Lane, quarantine::PER_DAY_MAX, time::EpochMillis,
+};
 use hookgate_embedded::{Clock, Fault, How};
 use serde_json::json;
 
-use crate::harness::{Bench, SHOP, World, event_id, every, name};
+use crate::harness::{Bench, SHOP, SHOP_SECRET, World, event_id, every, name, order};
 
 /// How long the table is silent: so long that whoever waits for its answers does not end in time.
 const IN_TIME: Duration = Duration::from_millis(2_500);
@@ -126,4 +129,91 @@ async fn fault_ten_large_events_in_one_batch_are_not_all_in_memory_at_once() {
     for number in 0..10 {
         assert_eq!(bench.entry(&format!("o{number}")).await.status, Status::Done);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_the_fifo_queue_takes_deliveries_of_one_event_once() {
+    let (bench, _destination) = Bench::start(SHOP, Functions::default()).await;
+    let message = Message::pointing(&name("shop"), &event_id("o1"));
+    let lane = Lane::new(&name("shop"), "customer 7");
+    for (again, waiting) in [(None, 1), (None, 1), (Some(1), 2), (Some(2), 3)] {
+        bench.worker.queue.send_in_order(&message, &lane, again, None).await.unwrap();
+        assert_eq!(bench.engines.sqs().counts(ORDERED).unwrap().visible, waiting, "{again:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_what_a_stranger_sends_to_a_full_quarantine_costs_no_write() {
+    let config = SHOP.replace("provider = \"generic\"", "provider = \"generic\"\nmode = \"quarantine\"");
+    let (world, _destination) =
+        World::with_destination(&config, &json!({"shop": [SHOP_SECRET]}).to_string()).await;
+    let counter = [
+        (PK.to_owned(), AttributeValue::S(quarantine_pk(&name("shop")))),
+        (SK.to_owned(), AttributeValue::S(quarantine_count_sk(&world.now().day()))),
+        (COUNT.to_owned(), AttributeValue::N(PER_DAY_MAX.to_string())),
+    ];
+    let put = world.clients.dynamodb.put_item().table_name(TABLE).set_item(Some(counter.into()));
+    put.send().await.unwrap();
+    for writes in [1, 0, 0] {
+        world.reset_traffic();
+        let headers = [("content-type", "application/json"), ("x-signature", "sha256=00")];
+        let answer = world.post("/webhooks/shop", &headers, &order("o1")).await;
+        let requests = world.stack.engines.dynamodb().traffic().requests();
+        // The sweeper reads meanwhile.
+        let written = requests.iter().filter(|request| request.operation == "UpdateItem").count();
+        assert_eq!((answer.status, written), (401, writes), "{requests:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_what_is_behind_a_record_of_its_group_that_comes_back_comes_back_too() {
+    let (bench, _destination) = Bench::start(SHOP, Functions::default()).await;
+    let lane = Lane::new(&name("shop"), "customer 7");
+    for id in ["o1", "o2"] {
+        let message = Message::pointing(&name("shop"), &event_id(id));
+        bench.worker.queue.send_in_order(&message, &lane, None, None).await.unwrap();
+    }
+    let fault = Fault { matching: Some("shop#o1".into()), ..every("GetItem", How::Drop) };
+    bench.engines.dynamodb().traffic().break_with(fault);
+    let (batch, failed) = bench.turn_of(ORDERED).await;
+    assert_eq!((batch.len(), failed.len()), (2, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_what_was_done_is_written_down_after_more_failures_than_one_call_survives() {
+    let (bench, destination) = Bench::start(SHOP, Functions::default()).await;
+    bench.order("o1").await;
+    // The lease is taken; after that four requests fail, and a call makes three.
+    let fault = Fault { skip: 1, times: Some(4), ..every("UpdateItem", How::Status500) };
+    let fault = bench.engines.dynamodb().traffic().break_with(fault);
+    bench.turn().await;
+    assert_eq!(bench.engines.dynamodb().traffic().fired(fault), 4);
+    assert_eq!(bench.entry("o1").await.status, Status::Done);
+    assert_eq!(destination.hits("/post").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_an_event_that_was_just_stored_is_looked_at_again_in_a_minute() {
+    let (bench, _destination) = Bench::start(SHOP, Functions::default()).await;
+    bench.order("o1").await;
+    let keys = json!({"pk": {"S": event_pk(&name("shop"), &event_id("o1"))}, "sk": {"S": EVENT_SK}});
+    let record = json!({"eventName": "INSERT", "dynamodb": {"Keys": keys, "SequenceNumber": "7"}});
+    assert_eq!(bench.worker.stream(&[record]).await, None);
+    assert_eq!(bench.items("D#").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_a_parked_event_that_could_not_be_queued_stays_parked() {
+    let (bench, _destination) = Bench::start(SHOP, Functions::default()).await;
+    let now = EpochMillis::from_millis(bench.clock.now_ms());
+    let parked = Parked { received_at: now, source: name("shop"), id: event_id("o1"), parked_at: None };
+    let (store, post) = (&bench.worker.store, name("post"));
+    store.park(&post, &parked, now).await.unwrap();
+    store.note_parked(&post, now).await.unwrap();
+    bench.engines.sqs().traffic().break_with(Fault::new(How::Drop));
+    bench.worker.sweep().await;
+    assert_eq!(store.parked_count(&post).await.unwrap(), 1);
+    bench.engines.sqs().traffic().heal();
+    bench.worker.sweep().await;
+    assert_eq!(store.parked_count(&post).await.unwrap(), 0);
 }

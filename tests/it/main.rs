@@ -9,6 +9,7 @@
 //! - `operations`: the page for those who run it
 //! - `program*`: the `hookgate` command as a process; `program_stack` on a deployed stack, for which `deployed` stands in
 //! - `template`: `template.yaml`; `security`: `SECURITY.md`; `cost`: `docs/cost.md`
+//! - `mutations`: the table of what may not be taken away
 
 mod backend;
 mod cost;
@@ -34,6 +35,7 @@ mod flow_signing;
 mod flow_sizes;
 mod functions;
 mod harness;
+mod mutations;
 mod operations;
 mod program;
 mod program_commands;
