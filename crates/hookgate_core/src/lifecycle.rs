@@ -651,6 +651,36 @@ mod tests {
     }
 
     #[test]
+    fn what_is_final_is_what_nothing_more_happens_to_by_itself() {
+        let is_final: Vec<Status> = Status::ALL.into_iter().filter(|status| status.is_final()).collect();
+        assert_eq!(is_final, [Status::Done, Status::Unrouted, Status::Dead]);
+    }
+
+    #[test]
+    fn what_was_done_is_counted_by_action() {
+        let name = |text: &str| Name::parse(text).unwrap();
+        let done = |action: &str, outcome| Attempt {
+            action: name(action),
+            outcome,
+            at: EpochMillis::from_millis(0),
+            detail: String::new(),
+        };
+        let attempts = Attempts(vec![
+            done("a", AttemptOutcome::Done),
+            done("a", AttemptOutcome::Dead),
+            done("a", AttemptOutcome::Done),
+            done("b", AttemptOutcome::Dead),
+            done("c", AttemptOutcome::Done),
+        ]);
+        assert_eq!(["a", "b", "c", "d"].map(|action| attempts.times_done(&name(action))), [2, 0, 1, 0]);
+    }
+
+    #[test]
+    fn a_later_release_has_longer_than_any_lease() {
+        const { assert!(LATER_RELEASE_MS > 2 * LEASE_MS) };
+    }
+
+    #[test]
     fn every_status_has_a_word() {
         for status in Status::ALL {
             assert_eq!(Status::parse(status.word()), Some(status));
