@@ -159,17 +159,3 @@ fn what_is_kept_breaks_nothing_and_is_small() {
     }
     assert!((1..=KEPT_BYTES_MAX).contains(&bytes), "{bytes} bytes are kept");
 }
-
-/// For a long run: see `README.md`.
-#[test]
-#[ignore = "it writes files: HOOKGATE_FUZZ_SEEDS names the folder"]
-fn write_seeds() {
-    let folder = std::env::var("HOOKGATE_FUZZ_SEEDS").unwrap();
-    for (name, _) in TARGETS {
-        let folder = Path::new(&folder).join(name);
-        fs::create_dir_all(&folder).unwrap();
-        for (n, seed) in seeds::of(name).iter().enumerate() {
-            fs::write(folder.join(format!("{n:04}")), seed).unwrap();
-        }
-    }
-}
