@@ -96,7 +96,7 @@ impl SecretStore {
     pub async fn current(&self, now: EpochMillis) -> Result<Arc<Secrets>, SecretStoreError> {
         let mut cached = self.cached.lock().await;
         match cached.clone() {
-            Some(known) if now.millis_since(known.tried_at) < REFRESH_MS => Ok(known.secrets),
+            Some(known) if now.millis_since(known.tried_at).abs() < REFRESH_MS => Ok(known.secrets),
             Some(known) => self.refresh(&mut cached, Some(known), now).await,
             None => {
                 let mut failed_at = self.failed_at.lock().await;
@@ -115,7 +115,8 @@ impl SecretStore {
     pub async fn after_failure(&self, now: EpochMillis) -> Option<Arc<Secrets>> {
         let mut cached = self.cached.lock().await;
         let known = cached.clone()?;
-        if now.millis_since(known.tried_at) < REFRESH_ON_FAILURE_MS {
+        // A clock that went ahead and came back must not put off the next look.
+        if now.millis_since(known.tried_at).abs() < REFRESH_ON_FAILURE_MS {
             return None;
         }
         let before = known.secrets.clone();

@@ -100,6 +100,21 @@ async fn secrets_that_can_not_be_read_again_stay_as_they_were() {
 }
 
 #[tokio::test]
+async fn a_clock_that_came_back_does_not_put_off_the_next_reading() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secrets.json");
+    write(&path, "first");
+    let store = file_store(&path);
+    assert_eq!(now_text(&store, after(10 * MINUTE_MS)).await, "first");
+    write(&path, "second");
+    assert!(store.after_failure(after(MINUTE_MS)).await.is_some(), "nine minutes before the last reading");
+    let store = file_store(&path);
+    assert_eq!(now_text(&store, after(10 * MINUTE_MS)).await, "second");
+    write(&path, "third");
+    assert_eq!(now_text(&store, after(MINUTE_MS)).await, "third");
+}
+
+#[tokio::test]
 async fn secrets_that_were_never_read_are_an_error_that_says_nothing_of_them() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("secrets.json");
