@@ -513,6 +513,41 @@ async fn fault_a_repeated_delivery_whose_turn_can_not_be_looked_up_comes_back() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn fault_an_event_that_is_leased_for_nobody_is_called_again() {
+    // By its own message of the FIFO queue, or by that of an event behind it.
+    for behind in [false, true] {
+        let (bench, destination) = bench().await;
+        bench.orders("a", 1).await;
+        match behind {
+            // It has its turn, but was not called.
+            false => {
+                bench.engines.sqs().traffic().break_with(every("SendMessage", How::Drop));
+                let (_, failed) = bench.turn_of(ORDERED).await;
+                assert_eq!(failed.len(), 1);
+                bench.engines.sqs().traffic().heal();
+            }
+            // It was called, and the call is gone.
+            true => {
+                bench.turn_of(ORDERED).await;
+                let calls = bench.receive().await;
+                bench.engines.sqs().delete(QUEUE, &calls[0].receipt_handle).unwrap();
+            }
+        }
+        // A lease that DynamoDB has carried out late.
+        let store = &bench.worker.store;
+        let event = store.event(&name("shop"), &event_id("a0")).await.unwrap().unwrap();
+        store.lease(&event, 7, 30, bench.now()).await.unwrap();
+        bench.clock.advance(Duration::from_secs(360));
+        if behind {
+            bench.take_in(&body("a", 1)).await;
+        }
+        bench.work_off().await;
+        assert_eq!(arrived(&destination)["a"], sequence("a", if behind { 2 } else { 1 }));
+        bench.assert_idle("at the end").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn fault_nine_hours_without_the_table_change_no_order_and_make_no_dead_letters() {
     let (bench, destination) = bench().await;
     bench.engines.dynamodb().traffic().break_with(Fault::new(How::Drop));

@@ -175,6 +175,8 @@ pub struct Entry {
     pub attempts: Attempts,
     /// When it is due again, if it waits.
     pub next_at: Option<EpochMillis>,
+    /// When the lease of whoever works on it ends by itself, if somebody does.
+    pub lease_until: Option<EpochMillis>,
 }
 
 /// An outbox record: an event that is due to be queued.
@@ -915,6 +917,7 @@ pub(crate) fn entry(item: &Item) -> Result<Entry, StoreError> {
         event_type: text(item, EVENT_TYPE).unwrap_or_default().to_owned(),
         occurred_at: millis(item, OCCURRED_AT),
         next_at: millis(item, NEXT_AT),
+        lease_until: millis(item, LEASE_UNTIL),
     })
 }
 

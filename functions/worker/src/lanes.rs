@@ -127,6 +127,7 @@ impl Worker {
             tracing::info!(source = %event.source, event.id = %event.id, trace = trace.and_then(trace::root), outcome = "repeated", status = entry.status.word(), "repeated: it is {} already", entry.status.word());
             return Ok(());
         }
+        let is_leased = standing.as_ref().is_some_and(|(entry, _)| entry.status == Status::Working);
         let known = match standing.and_then(|(_, at)| at) {
             Some(at) => self.store.has_turn(&lane, &own(at)).await?,
             None => false,
@@ -145,7 +146,10 @@ impl Worker {
         let first = self.store.turn_at(&lane, End::First).await?;
         let is_first = first.as_ref().is_some_and(|first| first.id == event.id);
         match &first {
-            Some(first) if is_first && !known => self.call(&event.source, &lane, &first.id).await?,
+            // Whoever has leased it may be nobody; a worker that finds it leased comes again when that is over.
+            Some(first) if is_first && (!known || is_leased) => {
+                self.call(&event.source, &lane, &first.id).await?
+            }
             Some(first) if is_first || now.millis_since(first.at) >= CALLED_MS => {
                 self.remind(&event.source, &lane, first).await?;
             }
@@ -275,14 +279,17 @@ impl Worker {
         Ok(self.queue.send(&message, 0, None).await?)
     }
 
-    /// Calls whoever is first, if it may not have been called, or has ended and not left. One that waits for its next try
-    /// is not called: each call too many would come back with every one of its tries.
+    /// Calls whoever is first, if it may not have been called, has ended and not left, or was leased for nobody, as by a
+    /// write that DynamoDB carried out late. One that waits for its next try is not called: each call too many would come
+    /// back with every one of its tries.
     async fn remind(&self, source: &Name, lane: &Lane, first: &Turn) -> anyhow::Result<()> {
         let key = StatusKey { source: source.clone(), id: first.id.clone(), received_at: first.received_at };
-        let may_sleep =
-            self.store.standing(&key).await?.is_none_or(|(entry, _)| {
-                entry.status.is_final() || is_untouched(entry.status, &entry.attempts)
-            });
+        let now = self.ambient.now();
+        let may_sleep = self.store.standing(&key).await?.is_none_or(|(entry, _)| {
+            let is_left =
+                entry.status == Status::Working && entry.lease_until.is_none_or(|until| until <= now);
+            entry.status.is_final() || is_left || is_untouched(entry.status, &entry.attempts)
+        });
         if may_sleep {
             self.call(source, lane, &first.id).await?;
         }

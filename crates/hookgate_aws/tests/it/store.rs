@@ -576,6 +576,7 @@ async fn a_received_event_is_listed_and_can_be_leased() {
             occurred_at: event.occurred_at,
             attempts: Default::default(),
             next_at: None,
+            lease_until: None,
         }
     );
     let mut lease = take_ours(&world.store, &event, 1, START).await;
