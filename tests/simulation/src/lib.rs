@@ -7,6 +7,10 @@
 //! Absent: `run` actions, which are the user's own code and need a runtime; and DynamoDB's deleting of old items, on
 //! which no rule depends.
 
+/// A history allocates more than it does anything else.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub mod faults;
 pub mod queue;
 pub mod site;

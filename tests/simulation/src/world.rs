@@ -574,7 +574,7 @@ impl World {
         let id = state.number();
         let jump = state.climate.jump;
         if state.strikes(jump) {
-            let by_ms = state.dice.i64(-600_000..600_000);
+            let by_ms = state.dice.i64(-JUMP_MS_MAX..JUMP_MS_MAX);
             clock.0.store(by_ms, Ordering::Relaxed);
             state.inject("clock jumps", function);
         }
@@ -941,10 +941,15 @@ impl World {
     /// that finds nothing changes nothing, and days have many minutes.
     fn plan_sweep(&mut self) {
         let state = &mut *self.shared.lock();
-        if self.sweep_planned || !state.sweepable {
+        if self.sweep_planned {
             return;
         }
-        let Some(due_ms) = sweep_due(state) else {
+        // Sweeps that come to nothing have an end in a history, but what is due later is waited for.
+        let due_ms = match state.sweepable {
+            true => sweep_due(state),
+            false => outbox_due(state).filter(|due_ms| *due_ms > state.now_ms),
+        };
+        let Some(due_ms) = due_ms else {
             state.sweepable = false;
             return;
         };
@@ -1214,6 +1219,10 @@ const HEALED_MS_MAX: i64 = 5 * 24 * 3_600_000;
 /// For how long after a change of the secrets a genuine request may be refused: until they may be read again.
 const ROTATING_MS: i64 = 6 * 60_000;
 
+/// The furthest that a clock jumps. One that jumps back to when the secrets were read makes that reading look fresh, and
+/// nothing that a function can see tells it otherwise.
+const JUMP_MS_MAX: i64 = 600_000;
+
 /// What is to happen when one of the queues is looked at.
 const fn poll(is_ordered: bool) -> Due {
     if is_ordered { Due::PollOrdered } else { Due::Poll }
@@ -1234,7 +1243,8 @@ fn come_back(state: &mut State, is_ordered: bool) {
 }
 
 fn is_rotating(state: &State) -> bool {
-    state.now_ms - state.vault.changed_ms < ROTATING_MS
+    let jumps_ms = if state.climate.jump > 0.0 { 2 * JUMP_MS_MAX } else { 0 };
+    state.now_ms - state.vault.changed_ms < ROTATING_MS + jumps_ms
 }
 
 fn again(state: &mut State, delivery: &Delivery, index: usize) {
@@ -1268,10 +1278,14 @@ fn statuses(state: &State) -> Vec<(String, Option<Status>, usize)> {
         .collect()
 }
 
+/// When a sweep would find something in the outbox; `None` while there is nothing.
+fn outbox_due(state: &State) -> Option<i64> {
+    state.table.under("D#").filter_map(|(_, sk, _)| sk.split('#').next()?.parse::<i64>().ok()).min()
+}
+
 /// When a sweep would find something; `None` while there is nothing.
 fn sweep_due(state: &State) -> Option<i64> {
-    let outbox =
-        state.table.under("D#").filter_map(|(_, sk, _)| sk.split('#').next()?.parse::<i64>().ok()).min();
+    let outbox = outbox_due(state);
     let mut parked = None;
     let names: BTreeSet<&str> = state.table.under("W#").filter_map(|(pk, ..)| pk.split('#').nth(1)).collect();
     for name in names {
