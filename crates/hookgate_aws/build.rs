@@ -1,7 +1,7 @@
 //! Checks `hookgate.toml` before it is built into anything: a function with a bad configuration can't be built.
 
 fn main() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../hookgate.toml");
+    let path = &format!("{}/../../hookgate.toml", std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default());
     println!("cargo::rerun-if-changed={path}");
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,

@@ -289,7 +289,7 @@ def run(architecture):
         destination.planned[:] = [503]
         [left] = deployment.hookgate(*send, "orders")
         until("the action has failed", lambda: deployment.event(left["id"])["status"] == "retrying")
-        again = deployment.deploy(architecture, IngestMemory="1024", LogLevel="DEBUG")
+        again = deployment.deploy(architecture, IngestMemory="1024", LogLevel="DEBUG", Tracing="PassThrough")
         assert again == outputs, (outputs, again)
         memory = deployment.client("lambda").get_function(FunctionName=f"{STACK}-ingest")["Configuration"]["MemorySize"]
         assert memory == 1024, memory

@@ -518,8 +518,11 @@ fn both_functions_log_json_to_a_group_of_their_own_that_forgets() {
 }
 
 #[test]
-fn both_functions_are_traced() {
-    assert_eq!(TEMPLATE["Globals"]["Function"]["Tracing"], "Active");
+fn both_functions_are_traced_unless_that_is_not_wanted() {
+    assert_eq!(TEMPLATE["Globals"]["Function"]["Tracing"], json!({"Ref": "Tracing"}));
+    let parameter = &TEMPLATE["Parameters"]["Tracing"];
+    assert_eq!(parameter["Default"], "Active");
+    assert_eq!(parameter["AllowedValues"], json!(["Active", "PassThrough"]));
     for function in ["IngestFunction", "WorkerFunction"] {
         assert!(properties(function).get("Tracing").is_none(), "{function}");
     }
