@@ -10,13 +10,14 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
+use hookgate_aws::clients::Patience;
 use hookgate_core::lifecycle::Status;
 use hookgate_embedded::{Clock, Counts, Fault, How};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::harness::{Destination, Reply, SHOP, SHOP_SECRET, START_MS, World, every, until};
+use crate::harness::{Destination, Reply, SHOP_SECRET, START_MS, World, every, hurried, until};
 
 /// A stack on threads of its own, so that all of it can end at once.
 struct Process {
@@ -38,7 +39,7 @@ impl Machine {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let secrets = json!({"shop": [SHOP_SECRET]}).to_string();
         std::fs::write(folder.path().join("secrets.json"), secrets).unwrap();
-        let config = SHOP.replace("DEST", &destination.place);
+        let config = hurried().replace("DEST", &destination.place);
         Self { folder, clock: Clock::manual(START_MS), config, destination }
     }
 
@@ -204,6 +205,7 @@ async fn fault_two_stacks_never_share_a_folder() {
         folder: hookgate::local::Folder::new(machine.folder.path()),
         ephemeral: false,
         clock: machine.clock.clone(),
+        patience: [Patience::INGEST, Patience::WORKER],
     };
     let error = hookgate::dev::Stack::start(options).await.err().unwrap();
     assert!(format!("{error:#}").contains("in use by another process"), "{error:#}");

@@ -27,7 +27,7 @@ use hookgate_embedded::{Counts, Fault, How, MessageState};
 use serde_json::json;
 
 use crate::harness::{
-    Bench, Destination, Reply, SHOP, SHOP_SECRET, World, event_id, every, name, order, until,
+    Bench, Destination, Reply, SHOP, SHOP_SECRET, World, event_id, every, hurried, name, order, until,
 };
 
 /// What came of each attempt of an action, in their order.
@@ -96,7 +96,7 @@ async fn fault_a_slack_action_that_fails_is_tried_again_and_takes_effect_once() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_a_destination_that_is_not_there_or_says_nothing_is_tried_again() {
-    let (world, destination) = World::shop().await;
+    let (world, destination) = World::hurried_shop().await;
     let config = format!(
         "{SHOP}\n[sources.b]\nprovider = \"raw\"\nverify = \"none\"\n[[routes]]\nsource = \"b\"\nactions = [\"gone\"]\n[actions.gone]\nkind = \"http\"\nurl = \"http://DEST/\""
     );
@@ -498,7 +498,7 @@ async fn fault_an_event_that_another_worker_holds_comes_back_and_is_finished_lat
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_a_worker_that_was_held_up_beyond_its_lease_changes_nothing_any_more() {
-    let (bench, destination) = Bench::start(SHOP, Functions::default()).await;
+    let (bench, destination) = Bench::start(&hurried(), Functions::default()).await;
     destination.next("/post", [Reply::Never]);
     bench.order("o1").await;
     let batch = bench.receive().await;
@@ -626,16 +626,24 @@ async fn fault_what_was_done_is_written_down_although_the_queue_does_not_bring_t
     assert_eq!(destination.hits("/post").len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn fault_an_event_comes_back_although_it_was_taken_over_by_a_worker_that_died() {
-    let (bench, destination) = Bench::start(SHOP, Functions::default()).await;
-    bench.order("o1").await;
+/// A worker that has taken the lease of what is queued and stands still, as it waits for how the destination stands.
+async fn stands_still(
+    bench: &Bench,
+) -> (Vec<hookgate_embedded::Message>, tokio::task::JoinHandle<Vec<String>>) {
     let table = bench.engines.dynamodb().traffic();
     let fault = Fault { matching: Some(r#""S":"X""#.into()), times: Some(1), ..every("GetItem", How::Hang) };
     table.break_with(fault);
     let messages = bench.receive().await;
-    let first = bench.work(&messages);
-    until("the first worker stands still", async || table.hanging() == 1).await;
+    let worker = bench.work(&messages);
+    until("the worker stands still", async || table.hanging() == 1).await;
+    (messages, worker)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_an_event_comes_back_although_it_was_taken_over_by_a_worker_that_died() {
+    let (bench, destination) = Bench::start(SHOP, Functions::default()).await;
+    bench.order("o1").await;
+    let (messages, first) = stands_still(&bench).await;
 
     // The same message was given to another, which took the event over and got no further.
     bench.clock.advance(std::time::Duration::from_secs(100));
@@ -655,13 +663,7 @@ async fn fault_an_event_comes_back_although_it_was_taken_over_by_a_worker_that_d
 async fn fault_a_worker_that_stood_still_does_not_run_what_another_has_done_meanwhile() {
     let (bench, destination) = Bench::start(SHOP, Functions::default()).await;
     bench.order("o1").await;
-    // One that waits for how the destination stands, after it has taken the lease.
-    let table = bench.engines.dynamodb().traffic();
-    let fault = Fault { matching: Some(r#""S":"X""#.into()), times: Some(1), ..every("GetItem", How::Hang) };
-    table.break_with(fault);
-    let messages = bench.receive().await;
-    let first = bench.work(&messages);
-    until("the first worker stands still", async || table.hanging() == 1).await;
+    let (messages, first) = stands_still(&bench).await;
 
     bench.clock.advance(std::time::Duration::from_secs(100));
     assert!(bench.work(&messages).await.unwrap().is_empty());

@@ -210,7 +210,7 @@ async fn flow_an_execution_is_started_once_even_if_its_start_was_not_written_dow
 #[tokio::test]
 async fn flow_an_invocation_waits_for_the_right_that_is_missing() {
     let config = SHOP.replace(
-        "[actions.post]\nkind = \"http\"\nurl = \"http://DEST/post\"\ntimeout_seconds = 2\n",
+        "[actions.post]\nkind = \"http\"\nurl = \"http://DEST/post\"\ntimeout_seconds = 30\n",
         "[actions.post]\nkind = \"invoke\"\nfunction = \"ship\"\n",
     );
     let (bench, destination) = Bench::start(&config, Functions::default()).await;

@@ -5,20 +5,6 @@ use hookgate_core::{codec::FRAME_IN_MESSAGE_BYTES_MAX, lifecycle::Status};
 
 use crate::harness::{World, noise};
 
-const CONFIG: &str = r#"
-allow_hosts = ["DEST"]
-[sources.raw]
-provider = "raw"
-verify = { scheme = "token", header = "x-hookgate-token" }
-[[routes]]
-source = "raw"
-actions = ["post"]
-[actions.post]
-kind = "http"
-url = "http://DEST/post"
-timeout_seconds = 30
-"#;
-
 /// The envelope around a body in a frame: with the bodies before and after it, both sides of every limit are met.
 const AROUND: [isize; 5] = [-600, -300, -150, 0, 150];
 
@@ -27,7 +13,7 @@ fn around(limit: usize) -> impl Iterator<Item = usize> {
 }
 
 async fn all_arrive(sizes: impl Iterator<Item = usize>, body: impl Fn(usize) -> Vec<u8>) {
-    let (world, destination) = World::with_destination(CONFIG, r#"{"raw": "t0ken"}"#).await;
+    let (world, destination) = World::raw().await;
     for size in sizes {
         let (id, body) = (format!("b{size}"), body(size));
         let headers = [

@@ -25,7 +25,7 @@ const MINUTES_A_DAY: u64 = 24 * 60;
 
 /// [`SHOP`] with keys added to its `post` action.
 fn with_policy(keys: &str) -> String {
-    SHOP.replace("timeout_seconds = 2", &format!("timeout_seconds = 2\n{keys}"))
+    SHOP.replace("timeout_seconds = 30", &format!("timeout_seconds = 30\n{keys}"))
 }
 
 async fn bench(keys: &str) -> (Bench, Destination) {

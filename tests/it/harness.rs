@@ -64,6 +64,10 @@ pub(crate) const START_MS: i64 = 1_780_000_000_000;
 /// What the configuration of this repository is tested with.
 pub(crate) const SHIPPED_SECRETS: &str = include_str!("../../events/secrets.json");
 
+/// How long calls may take in a test that is not about that: ingest's own second is at times too little on a machine
+/// that runs many tests at once.
+const PATIENT: Patience = Patience { attempt: Duration::from_secs(10), operation: Duration::from_secs(60) };
+
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(10);
 
@@ -96,13 +100,36 @@ actions = ["post", "tally"]
 [actions.post]
 kind = "http"
 url = "http://DEST/post"
-timeout_seconds = 2
+timeout_seconds = 30
 
 [actions.tally]
 kind = "count"
 counter = "orders"
 label = "{{ id }}"
 "#;
+
+/// A sender of any bytes at all, and one destination, `DEST`.
+const RAW: &str = r#"
+allow_hosts = ["DEST"]
+
+[sources.raw]
+provider = "raw"
+verify = { scheme = "token", header = "x-hookgate-token" }
+
+[[routes]]
+source = "raw"
+actions = ["post"]
+
+[actions.post]
+kind = "http"
+url = "http://DEST/post"
+timeout_seconds = 30
+"#;
+
+/// [`SHOP`] with a destination that must answer soon.
+pub(crate) fn hurried() -> String {
+    SHOP.replace("timeout_seconds = 30", "timeout_seconds = 2")
+}
 
 /// The secret of the shop.
 pub(crate) const SHOP_SECRET: &str = "shop-secret";
@@ -141,9 +168,27 @@ impl World {
         Self::open(folder, Clock::manual(START_MS), config.to_owned(), true).await
     }
 
+    /// [`SHOP`] with the time limits that its calls and posts have when nobody is lenient.
+    pub(crate) async fn hurried_shop() -> (Self, Destination) {
+        let destination = Destination::start().await;
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let secrets = json!({"shop": [SHOP_SECRET]}).to_string();
+        std::fs::write(folder.path().join("secrets.json"), secrets).unwrap();
+        let config = hurried().replace("DEST", &destination.place);
+        let world =
+            Self::start(folder, Clock::manual(START_MS), config, true, [Patience::INGEST, Patience::WORKER])
+                .await;
+        (world, destination)
+    }
+
     /// [`SHOP`] and a destination.
     pub(crate) async fn shop() -> (Self, Destination) {
         Self::with_destination(SHOP, &json!({"shop": [SHOP_SECRET]}).to_string()).await
+    }
+
+    /// [`RAW`], of the token `t0ken`, and its destination.
+    pub(crate) async fn raw() -> (Self, Destination) {
+        Self::with_destination(RAW, r#"{"raw": "t0ken"}"#).await
     }
 
     /// A configuration and secrets in which `DEST` stands for a destination.
@@ -156,9 +201,20 @@ impl World {
 
     /// A stack on a folder that is there.
     pub(crate) async fn open(folder: Arc<TempDir>, clock: Clock, config: String, ephemeral: bool) -> Self {
+        Self::start(folder, clock, config, ephemeral, [PATIENT; 2]).await
+    }
+
+    async fn start(
+        folder: Arc<TempDir>,
+        clock: Clock,
+        config: String,
+        ephemeral: bool,
+        patience: [Patience; 2],
+    ) -> Self {
         let config = Config::parse(&config).unwrap_or_else(|problems| panic!("{problems:#?}"));
+        let folder_of_stack = Folder::new(folder.path());
         let options =
-            Options { config, port: 0, folder: Folder::new(folder.path()), ephemeral, clock: clock.clone() };
+            Options { config, port: 0, folder: folder_of_stack, ephemeral, clock: clock.clone(), patience };
         let stack = Stack::start(options).await.unwrap();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let clients = Clients::local(&*stack.endpoints.dynamodb, &*stack.endpoints.sqs, Patience::WORKER);

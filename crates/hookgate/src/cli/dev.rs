@@ -3,6 +3,7 @@
 use std::{fmt, process::ExitCode};
 
 use clap::Args;
+use hookgate_aws::clients::Patience;
 use hookgate_core::config::Config;
 use hookgate_embedded::Clock;
 use tokio::signal::unix::{SignalKind, signal};
@@ -60,6 +61,7 @@ impl Dev {
             folder: folder.clone(),
             ephemeral: self.ephemeral,
             clock: Clock::system(),
+            patience: [Patience::INGEST, Patience::WORKER],
         };
         let stack = Stack::start(options).await?;
 

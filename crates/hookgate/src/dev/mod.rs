@@ -66,6 +66,8 @@ pub struct Options {
     pub ephemeral: bool,
     /// The clock of the engines, the functions and the triggers.
     pub clock: Clock,
+    /// How long the calls of ingest and of worker may take.
+    pub patience: [Patience; 2],
 }
 
 /// A running stack.
@@ -95,7 +97,8 @@ impl Stack {
     /// # Errors
     /// When a port is taken or the data folder can't be used; the message says what to do.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
-        let Options { mut config, port, folder, ephemeral, clock } = options;
+        let Options { mut config, port, folder, ephemeral, clock, patience: [ingest_waits, worker_waits] } =
+            options;
         folder.create()?;
         let listener = TcpListener::bind(("127.0.0.1", port)).await.with_context(|| {
             format!("port {port} is taken; is hookgate running already? `--port 0` takes any free one")
@@ -121,7 +124,7 @@ impl Stack {
         let from = SecretsFrom::File(folder.secrets());
         let clients =
             |patience| Clients::local(engines.dynamodb().endpoint(), engines.sqs().endpoint(), patience);
-        let for_ingest = clients(Patience::INGEST);
+        let for_ingest = clients(ingest_waits);
         let ingest = Arc::new(Ingest {
             config: config.clone(),
             store: Store::new(for_ingest.dynamodb, TABLE),
@@ -131,7 +134,7 @@ impl Stack {
             full: std::sync::Mutex::default(),
             ambient: ambient.clone(),
         });
-        let for_worker = clients(Patience::WORKER);
+        let for_worker = clients(worker_waits);
         let store = Store::new(for_worker.dynamodb, TABLE);
         let egress = Egress::new(&config.allow_hosts).context("making the HTTP client of the actions")?;
         let worker = Arc::new(Worker {
