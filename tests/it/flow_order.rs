@@ -15,6 +15,7 @@ use hookgate_aws::{
     effects::Functions,
     lanes::End,
     replay::{Ask, Replayed, replay},
+    schema::StatusKey,
 };
 use hookgate_core::{
     codec::Message,
@@ -551,6 +552,26 @@ async fn fault_an_event_that_is_leased_for_nobody_is_called_again() {
         assert_eq!(arrived(&destination)["a"], sequence("a", if behind { 2 } else { 1 }));
         bench.assert_idle("at the end").await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_a_turn_that_is_written_after_its_event_has_left_holds_nobody_up() {
+    let (bench, destination) = bench().await;
+    bench.orders("a", 1).await;
+    bench.work_off().await;
+    // The first try of a write that seemed to fail, carried out late.
+    let store = &bench.worker.store;
+    let event = store.event(&name("shop"), &event_id("a0")).await.unwrap().unwrap();
+    let received_at = event.request.received_at;
+    let key = StatusKey { source: name("shop"), id: event_id("a0"), received_at };
+    let (_, place) = store.standing(&key).await.unwrap().unwrap();
+    let turn = Turn { at: place.unwrap(), id: event_id("a0"), received_at };
+    store.turn_put(&Lane::new(&name("shop"), "a"), &turn, 30).await.unwrap();
+
+    bench.take_in(&body("a", 1)).await;
+    bench.work_off().await;
+    assert_eq!(arrived(&destination)["a"], sequence("a", 2));
+    bench.assert_idle("at the end").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

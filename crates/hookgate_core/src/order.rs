@@ -13,7 +13,7 @@ use crate::{
     destination::parked_ms_max,
     event::Event,
     ids::{EventId, Name},
-    lifecycle::{AttemptOutcome, Attempts, Next, Status},
+    lifecycle::{Attempt, AttemptOutcome, Attempts, Next, Status},
     time::EpochMillis,
 };
 
@@ -101,8 +101,11 @@ pub const fn in_order(next: Next) -> Next {
 }
 
 /// Whether nobody has run anything for an event since its turn was given: whoever should have called it may not have.
+/// What only a later release knows may be anything, so it is no sign that somebody has.
 pub fn is_untouched(status: Status, attempts: &Attempts) -> bool {
-    let since = attempts.0.last().is_none_or(|last| matches!(last.outcome, AttemptOutcome::Replayed { .. }));
+    let is_known = |attempt: &&Attempt| !matches!(attempt.outcome, AttemptOutcome::Unknown(_));
+    let last = attempts.0.iter().rev().find(is_known);
+    let since = last.is_none_or(|last| matches!(last.outcome, AttemptOutcome::Replayed { .. }));
     since && matches!(status, Status::Received | Status::Retrying)
 }
 
@@ -123,7 +126,7 @@ pub fn is_too_late(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lifecycle::{Attempt, Put, Sent, decide};
+    use crate::lifecycle::{Put, Sent, decide};
 
     fn at(ms: i64) -> EpochMillis {
         EpochMillis::from_millis(ms)
@@ -192,6 +195,10 @@ mod tests {
         attempts.add(attempt(AttemptOutcome::Retry { next_at: at(9) }));
         assert!(!is_untouched(Status::Retrying, &attempts));
         attempts.add(attempt(AttemptOutcome::Replayed { by: "ann".into(), job: "j".into() }));
+        assert!(is_untouched(Status::Retrying, &attempts));
+        let later = r#"[{"action":"a","outcome":"postponed","at":0,"detail":""}]"#;
+        let later: Attempts = serde_json::from_str(later).unwrap();
+        attempts.0.extend(later.0);
         assert!(is_untouched(Status::Retrying, &attempts));
     }
 

@@ -19,7 +19,8 @@
 //! is gone: of two that do so at once, one sees the other. A message is finished only after that, so a crash in between
 //! brings a message about an event that has its turn already, or has ended, which looks again. An event that kills the
 //! worker five times is a dead letter, and holds up its lane until it is redriven: it has not ended.
-//! Should a call get lost all the same, the next event of the lane finds who was not called ([`CALLED_MS`]).
+//! Should a call get lost all the same, the next event of the lane finds who was not called ([`CALLED_MS`]); one that finds
+//! an event before it that has ended calls that one at once.
 
 use aws_lambda_events::sqs::SqsMessage;
 use hookgate_aws::{
@@ -153,6 +154,10 @@ impl Worker {
             Some(first) if is_first || now.millis_since(first.at) >= CALLED_MS => {
                 self.remind(&event.source, &lane, first).await?;
             }
+            // Its turn may have been written by a call that DynamoDB carried out after the event had left.
+            Some(first) if self.has_ended(&event.source, first).await? => {
+                self.call(&event.source, &lane, &first.id).await?;
+            }
             _ => {}
         }
         let behind = if is_first { "it is its turn" } else { "others are before it" };
@@ -279,13 +284,17 @@ impl Worker {
         Ok(self.queue.send(&message, 0, None).await?)
     }
 
+    async fn has_ended(&self, source: &Name, first: &Turn) -> Result<bool, StoreError> {
+        let standing = self.store.standing(&key_of(source, first)).await?;
+        Ok(standing.is_some_and(|(entry, _)| entry.status.is_final()))
+    }
+
     /// Calls whoever is first, if it may not have been called, has ended and not left, or was leased for nobody, as by a
     /// write that DynamoDB carried out late. One that waits for its next try is not called: each call too many would come
     /// back with every one of its tries.
     async fn remind(&self, source: &Name, lane: &Lane, first: &Turn) -> anyhow::Result<()> {
-        let key = StatusKey { source: source.clone(), id: first.id.clone(), received_at: first.received_at };
         let now = self.ambient.now();
-        let may_sleep = self.store.standing(&key).await?.is_none_or(|(entry, _)| {
+        let may_sleep = self.store.standing(&key_of(source, first)).await?.is_none_or(|(entry, _)| {
             let is_left =
                 entry.status == Status::Working && entry.lease_until.is_none_or(|until| until <= now);
             entry.status.is_final() || is_left || is_untouched(entry.status, &entry.attempts)
@@ -295,6 +304,10 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+fn key_of(source: &Name, turn: &Turn) -> StatusKey {
+    StatusKey { source: source.clone(), id: turn.id.clone(), received_at: turn.received_at }
 }
 
 fn status_key(event: &Event) -> StatusKey {
