@@ -66,6 +66,9 @@ pub(crate) fn config() -> Config {
     Config::parse(EMBEDDED_CONFIG).unwrap()
 }
 
+/// What ingest draws.
+const DRAWN: u64 = 0x0bad_cafe_0bad_cafe;
+
 /// The table and the queue.
 pub(crate) struct Backend {
     pub(crate) engines: Engines,
@@ -87,8 +90,10 @@ impl Backend {
         Clients::local(self.engines.dynamodb().endpoint(), self.engines.sqs().endpoint(), patience)
     }
 
+    /// What it draws is always the same, so that the messages beside the samples are.
     pub(crate) fn ingest(&self, config: Config, secrets: &Value) -> Ingest {
         let clients = self.clients(Patience::INGEST);
+        let system = Ambient::system();
         Ingest {
             config: Arc::new(config),
             store: Store::new(clients.dynamodb, TABLE),
@@ -96,7 +101,7 @@ impl Backend {
             secrets: Arc::new(SecretStore::fixed(Secrets::from_json(&secrets.to_string()).unwrap())),
             keys: Arc::new(hookgate_aws::sender_keys::SenderKeys::for_tests()),
             full: Mutex::default(),
-            ambient: Ambient::system(),
+            ambient: Ambient::new(move || system.now(), || DRAWN),
         }
     }
 

@@ -175,7 +175,7 @@ async fn deliver(world: &World, id: &str, put: Option<How>, send: Option<How>) -
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_every_failure_of_the_put_with_every_failure_of_the_send_ends_done_once() {
-    let (world, destination) = World::shop().await;
+    let (world, destination) = World::hurried_shop().await;
     let hows = || [None].into_iter().chain(HOWS.into_iter().map(Some));
     let pairs: Vec<_> = hows().flat_map(|put| hows().map(move |send| (put, send))).collect();
 
@@ -209,13 +209,19 @@ async fn fault_every_failure_of_the_put_with_every_failure_of_the_send_ends_done
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_a_single_failure_is_not_even_seen_by_the_sender() {
-    let (world, destination) = World::shop().await;
+    let (world, destination) = World::hurried_shop().await;
     for (number, how) in HOWS.into_iter().enumerate() {
         for (operation, on_table) in [("PutItem", true), ("SendMessage", false)] {
             let id = format!("{operation}-{number}");
             let fault = Fault { times: Some(1), ..every(operation, how) };
             let _ = if on_table { world.break_table(fault) } else { world.break_queue(fault) };
-            assert_eq!(world.order(&id).await.status, 200, "{operation} {how:?}");
+            let answer = world.order(&id).await;
+            assert_eq!(answer.status, 200, "{operation} {how:?}");
+            assert_eq!(
+                answer.json()["status"],
+                "accepted",
+                "{operation} {how:?}: it is no duplicate of itself"
+            );
             world.heal();
         }
     }
@@ -236,7 +242,7 @@ async fn fault_a_single_failure_is_not_even_seen_by_the_sender() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_senders_that_wait_three_seconds_are_answered_in_time() {
-    let (world, _destination) = World::shop().await;
+    let (world, _destination) = World::hurried_shop().await;
     world.break_table(Fault::new(How::Hang));
     world.break_queue(Fault::new(How::Hang));
     let began = std::time::Instant::now();
@@ -273,7 +279,7 @@ fn event(world: &World, id: &str) -> Event {
 async fn fault_an_event_that_was_stored_and_never_queued_is_found_in_the_stream() {
     let (world, destination) = World::shop().await;
     let lost = event(&world, "o1");
-    let frame = codec::encode(&lost).unwrap();
+    let frame = codec::encode(&lost, 0).unwrap();
     let put = world.stack.ingest.store.put_event(&lost, &frame, RETENTION_DAYS).await.unwrap();
     assert_eq!(put, Put::Stored);
 

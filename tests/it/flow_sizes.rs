@@ -21,20 +21,6 @@ use hookgate_core::{
 
 use crate::harness::{Destination, World, noise};
 
-const CONFIG: &str = r#"
-allow_hosts = ["DEST"]
-[sources.raw]
-provider = "raw"
-verify = { scheme = "token", header = "x-hookgate-token" }
-[[routes]]
-source = "raw"
-actions = ["post"]
-[actions.post]
-kind = "http"
-url = "http://DEST/post"
-timeout_seconds = 30
-"#;
-
 /// What a body is made of.
 #[derive(Clone, Copy, Debug)]
 enum Stuff {
@@ -75,7 +61,7 @@ struct Sizes {
 
 impl Sizes {
     async fn start() -> Self {
-        let (world, destination) = World::with_destination(CONFIG, r#"{"raw": "t0ken"}"#).await;
+        let (world, destination) = World::raw().await;
         Self { world, destination, sent: 0 }
     }
 
@@ -105,7 +91,7 @@ impl Sizes {
         self.world.drive("it is posted once more", async || self.posts(&id).len() == 2).await;
         self.world.wait_for("raw", &id, Status::Done).await;
         self.was_posted(&id, &body, 2);
-        encode(&stored).unwrap().len()
+        encode(&stored, 0).unwrap().len()
     }
 
     fn posts(&self, id: &str) -> Vec<Vec<u8>> {

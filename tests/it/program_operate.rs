@@ -50,7 +50,7 @@ async fn dead(world: &World, body: &str) {
 /// A dead letter that carries an event which is not in the table.
 async fn dead_event(world: &World, id: &str) {
     let event = world.stored("shop", "known").await.unwrap();
-    let message = Message::carrying(&name("shop"), &event_id(id), &encode(&event).unwrap()).unwrap();
+    let message = Message::carrying(&name("shop"), &event_id(id), &encode(&event, 0).unwrap()).unwrap();
     dead(world, &message.to_text()).await;
 }
 
@@ -162,7 +162,7 @@ async fn program_dlq_sends_those_that_have_an_order_again_in_their_order() {
     let lane = Lane::of(&event).unwrap();
     let url = &world.stack.endpoints.ordered_dead_letter_queue_url;
     for id in &ids {
-        let message = Message::carrying(&name("shop"), &event_id(id), &encode(&event).unwrap()).unwrap();
+        let message = Message::carrying(&name("shop"), &event_id(id), &encode(&event, 0).unwrap()).unwrap();
         let send = world.clients.sqs.send_message().queue_url(url).message_body(message.to_text());
         send.message_group_id(lane.as_str()).message_deduplication_id(id).send().await.unwrap();
     }

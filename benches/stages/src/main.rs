@@ -112,7 +112,7 @@ async fn main() -> anyhow::Result<()> {
     let active = secrets.active(&source.secret);
     let proof = source.verifier.verify_fetched(&sent, &active, &Fetched::default(), sent.received_at)?;
     let delivery = verified(source, &sent, &secrets)?;
-    let frame = codec::encode(&delivery)?;
+    let frame = codec::encode(&delivery, 7)?;
     let message =
         Message::carrying(&delivery.source, &delivery.id, &frame).context("too large for a message")?;
     let clients = aws()?;
@@ -140,7 +140,7 @@ async fn main() -> anyhow::Result<()> {
                 sent.received_at,
             )?)),
             "identify" => drop(black_box(Event::new(source, black_box(&proof))?)),
-            "encode" => drop(black_box(codec::encode(black_box(&delivery))?)),
+            "encode" => drop(black_box(codec::encode(black_box(&delivery), 7)?)),
             "message" => {
                 let message = Message::carrying(&delivery.source, &delivery.id, black_box(&frame));
                 drop(black_box(message.map(|message| message.to_text())));

@@ -246,6 +246,9 @@ impl Store {
 
     /// Stores an event if it is not there. This is the only dedupe gate.
     ///
+    /// What is there and has the same frame is [`Put::Stored`] too: an earlier try whose answer was lost, or a worker that
+    /// had this delivery's message sooner.
+    ///
     /// A frame that is too large for one item is put down in parts first, so that the event never exists
     /// without them.
     ///
@@ -267,7 +270,8 @@ impl Store {
             .item(SK, s(EVENT_SK))
             .item(RECEIVED_AT, n(event.request.received_at.as_millis()))
             .item(TTL, ttl.clone())
-            .condition_expression("attribute_not_exists(pk)");
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         if frame.len() <= FRAME_BYTES_MAX {
             request = request.item(FRAME, AttributeValue::B(Blob::new(frame)));
         } else {
@@ -287,15 +291,16 @@ impl Store {
         }
         match request.send().await {
             Ok(_) => Ok(Put::Stored),
-            Err(error)
-                if matches!(
-                    error.as_service_error(),
-                    Some(PutItemError::ConditionalCheckFailedException(_))
-                ) =>
-            {
-                Ok(Put::Duplicate)
-            }
-            Err(error) => Err(call("PutItem")(error)),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(failed)) => {
+                    let is_same = failed.item().is_some_and(|known| match known.get(FRAME) {
+                        Some(AttributeValue::B(blob)) => blob.as_ref() == frame,
+                        _ => text(known, HASH).is_some_and(|hash| hash == codec::frame_hash(frame)),
+                    });
+                    Ok(if is_same { Put::Stored } else { Put::Duplicate })
+                }
+                _ => Err(call("PutItem")(error)),
+            },
         }
     }
 

@@ -52,11 +52,14 @@ pub enum CodecError {
 
 /// Writes an event's frame.
 ///
+/// `delivery` is drawn for each delivery and read by nobody: it makes the frames of two deliveries of one event differ, so
+/// that what is found stored can be told to be of this one.
+///
 /// # Errors
 /// [`CodecError::Damaged`] when the compressor fails, which it has no reason to.
-pub fn encode(event: &Event) -> Result<Vec<u8>, CodecError> {
-    let envelope =
-        serde_json::to_vec(&Envelope::of(event)).map_err(|_| CodecError::Damaged { what: "envelope" })?;
+pub fn encode(event: &Event, delivery: u32) -> Result<Vec<u8>, CodecError> {
+    let envelope = serde_json::to_vec(&Envelope::of(event, delivery))
+        .map_err(|_| CodecError::Damaged { what: "envelope" })?;
     pack(&envelope, &event.request.body)
 }
 
@@ -235,7 +238,7 @@ mod tests {
         #[test]
         fn what_goes_in_comes_out(body in prop::collection::vec(any::<u8>(), 0..4096)) {
             let event = event(&body);
-            let frame = encode(&event).unwrap();
+            let frame = encode(&event, 7).unwrap();
             let back = decode(event.source.clone(), event.id.clone(), &frame).unwrap();
             prop_assert_eq!(&back.request.body, &body);
             prop_assert_eq!(&back.request.headers, &event.request.headers);
@@ -252,7 +255,7 @@ mod tests {
             let id = || EventId::from_stored("x");
             let source = || Name::parse("s").unwrap();
             std::hint::black_box(decode(source(), id(), &bytes).is_ok());
-            let mut frame = encode(&event(b"{\"some\": \"body\"}")).unwrap();
+            let mut frame = encode(&event(b"{\"some\": \"body\"}"), 7).unwrap();
             let at = at % frame.len();
             frame[at] ^= 1 << bit;
             std::hint::black_box(decode(source(), id(), &frame).is_ok());

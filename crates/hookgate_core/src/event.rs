@@ -254,10 +254,12 @@ pub(crate) struct Envelope {
     path_type: Option<String>,
     #[serde(rename = "h")]
     headers: Vec<(String, String)>,
+    #[serde(rename = "d", skip_deserializing)]
+    delivery: u32,
 }
 
 impl Envelope {
-    pub(crate) fn of(event: &Event) -> Self {
+    pub(crate) fn of(event: &Event, delivery: u32) -> Self {
         Self {
             event_type: event.event_type.clone(),
             occurred_at: event.occurred_at,
@@ -267,6 +269,7 @@ impl Envelope {
             query: event.request.query.clone(),
             path_type: event.request.path_type.clone(),
             headers: codec::headers_to_text(&event.request.headers),
+            delivery,
         }
     }
 

@@ -261,7 +261,8 @@ impl Ingest {
 
     /// Makes an event durable, then answers.
     async fn keep(&self, source: &Source, event: &Event, line: &Line<'_>) -> Answer {
-        let frame = match codec::encode(event) {
+        let delivery = (self.ambient.random() >> 32).try_into().unwrap_or_default();
+        let frame = match codec::encode(event, delivery) {
             Ok(frame) => frame,
             Err(error) => return line.failed(&error),
         };

@@ -115,7 +115,7 @@ fn items() -> Vec<Vec<u8>> {
         r#"[{"action":"post","outcome":"retry","next_at":1780000005000,"at":1780000000000,"detail":"503"}]"#;
     let with = |content: &[u8]| [keys.as_bytes(), content].concat();
     vec![
-        with(&codec::encode(&event()).unwrap()),
+        with(&codec::encode(&event(), 7).unwrap()),
         with(attempts.as_bytes()),
         with(br#"[{"action":"post","outcome":"done","at":1780000000000,"detail":"200"}]"#),
         b"C#orders\n2026-05-28#a#b#0f\n".to_vec(),

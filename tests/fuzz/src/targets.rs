@@ -206,7 +206,7 @@ fn frame_of(source: Name, id: EventId, frame: &[u8]) {
 }
 
 fn written_and_read_back(event: &Event) {
-    let frame = codec::encode(event).unwrap();
+    let frame = codec::encode(event, 7).unwrap();
     let back = codec::decode(event.source.clone(), event.id.clone(), &frame).unwrap();
     assert_eq!(back.request.body, event.request.body);
     assert_eq!(back.request.headers, event.request.headers);

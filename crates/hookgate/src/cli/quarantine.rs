@@ -275,7 +275,7 @@ async fn let_in(
     event: &Event,
     delivery: &Quarantined,
 ) -> anyhow::Result<()> {
-    let frame = codec::encode(event)?;
+    let frame = codec::encode(event, 0)?;
     access.store.put_event(event, &frame, source.retention_days).await?;
     access.queue.send(&Message::pointing(&event.source, &event.id), 0, None).await?;
     access.store.quarantine_delete(&delivery.source, delivery.request.received_at, &delivery.id).await?;

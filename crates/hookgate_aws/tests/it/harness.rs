@@ -249,7 +249,7 @@ fn derive(config: &Config, source: &str, request: &Request) -> Event {
 }
 
 pub(crate) fn frame(event: &Event) -> Vec<u8> {
-    codec::encode(event).unwrap()
+    codec::encode(event, 0).unwrap()
 }
 
 pub(crate) fn id(text: &str) -> EventId {
