@@ -198,7 +198,7 @@ async fn fault_an_event_that_was_just_stored_is_looked_at_again_in_a_minute() {
     bench.order("o1").await;
     let keys = json!({"pk": {"S": event_pk(&name("shop"), &event_id("o1"))}, "sk": {"S": EVENT_SK}});
     let record = json!({"eventName": "INSERT", "dynamodb": {"Keys": keys, "SequenceNumber": "7"}});
-    assert_eq!(bench.worker.stream(&[record]).await, None);
+    assert_eq!(bench.worker.stream(&[record.clone(), record]).await, None);
     assert_eq!(bench.items("D#").await, 1);
 }
 

@@ -39,6 +39,9 @@ impl Worker {
                 events.extend(key(PK).and_then(parse_event_pk));
             }
         }
+        // DynamoDB refuses a read that names a key twice, and one that was deleted and stored again may be here twice.
+        events.sort();
+        events.dedup();
         let batches = events.chunks(KEYS_MAX).map(|events| self.look_after(events));
         let failed = join_all(batches).await.into_iter().find_map(Result::err);
         let error = failed?;
