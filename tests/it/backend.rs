@@ -113,7 +113,7 @@ impl Backend {
             queue: Queue::new(clients.sqs, &self.queue_url),
             secrets: Arc::new(SecretStore::fixed(Secrets::from_json(&secrets.to_string()).unwrap())),
             performer: Performer {
-                aws: AwsCaller::local(egress.unguarded(), |service| destination.aws(service)),
+                aws: AwsCaller::local(egress.clone(), |service| destination.aws(service)),
                 egress,
                 store: store.clone(),
                 functions: worker::run::functions(),

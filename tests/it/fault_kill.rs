@@ -378,7 +378,7 @@ impl Run {
                 Secrets::from_json(&json!({"shop": [SHOP_SECRET]}).to_string()).unwrap(),
             )),
             performer: Performer {
-                aws: AwsCaller::local(egress.unguarded(), |_| String::new()),
+                aws: AwsCaller::local(egress.clone(), |_| String::new()),
                 egress,
                 store: store.clone(),
                 functions: Functions::default(),

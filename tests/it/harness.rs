@@ -565,7 +565,7 @@ impl Bench {
             queue,
             secrets,
             performer: Performer {
-                aws: AwsCaller::local(egress.unguarded(), |service| {
+                aws: AwsCaller::local(egress.clone(), |service| {
                     format!("http://{}/{}", destination.place, service.endpoint_id())
                 }),
                 egress,

@@ -19,7 +19,7 @@ use hookgate_core::{
     time::EpochMillis,
 };
 use reqwest::{
-    Client, Response, StatusCode, Url,
+    RequestBuilder, Response, StatusCode, Url,
     header::{HeaderMap, RETRY_AFTER},
 };
 use serde_json::Value;
@@ -27,6 +27,7 @@ use serde_json::Value;
 use crate::{
     clients::{ClientsError, Identity},
     effects::Performed,
+    egress::{Egress, SendError},
     env,
 };
 
@@ -39,35 +40,35 @@ const MESSAGE_CHARS_MAX: usize = 120;
 /// Calls AWS services.
 #[derive(Clone, Debug)]
 pub struct AwsCaller {
-    client: Client,
+    egress: Egress,
     identity: Identity,
     endpoints: BTreeMap<AwsService, String>,
 }
 
 impl AwsCaller {
     /// Reads region, credentials and endpoints through `lookup`: `AWS_ENDPOINT_URL_SERVICE` before `AWS_ENDPOINT_URL`,
-    /// and [`env::PUBLISH_QUEUES`] before both. `client` must follow no redirects.
+    /// and [`env::PUBLISH_QUEUES`] before both.
     ///
     /// # Errors
     /// [`ClientsError`] names a missing variable.
-    pub fn from_env(lookup: impl Fn(&str) -> Option<String>, client: Client) -> Result<Self, ClientsError> {
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>, egress: Egress) -> Result<Self, ClientsError> {
         let optional = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
         let endpoint = |service: AwsService| {
             let own = format!("AWS_ENDPOINT_URL_{}", service.endpoint_id());
             let queues = if service == AwsService::Sqs { optional(env::PUBLISH_QUEUES) } else { None };
             queues.or_else(|| optional(&own)).or_else(|| optional("AWS_ENDPOINT_URL"))
         };
-        Ok(Self::new(client, Identity::from_env(&lookup)?, endpoint))
+        Ok(Self::new(egress, Identity::from_env(&lookup)?, endpoint))
     }
 
     /// Calls the local stack, with credentials that mean nothing.
-    pub fn local(client: Client, endpoint: impl Fn(AwsService) -> String) -> Self {
-        Self::new(client, Identity::local(), |service| Some(endpoint(service)))
+    pub fn local(egress: Egress, endpoint: impl Fn(AwsService) -> String) -> Self {
+        Self::new(egress, Identity::local(), |service| Some(endpoint(service)))
     }
 
-    fn new(client: Client, identity: Identity, endpoint: impl Fn(AwsService) -> Option<String>) -> Self {
+    fn new(egress: Egress, identity: Identity, endpoint: impl Fn(AwsService) -> Option<String>) -> Self {
         let endpoints = AwsService::ALL.into_iter().filter_map(|s| Some((s, endpoint(s)?))).collect();
-        Self { client, identity, endpoints }
+        Self { egress, identity, endpoints }
     }
 
     /// Makes one call.
@@ -78,22 +79,25 @@ impl AwsCaller {
             // The endpoint is set wrongly, or a header has a line break in it; an operator mends it.
             Err(why) => return Performed::failed(format!("{title} could not be called: {why}")),
         };
-        let answer = match self.client.execute(request).await {
-            Ok(response) => Answer::read(response).await,
+        let answer = match self.egress.send(request).await {
+            Ok(response) => Answer::read(response).await.map_err(|error| SendError::of(&error)),
             Err(error) => Err(error),
         };
         match answer {
             Ok(answer) => judge(effect, &answer, now),
-            Err(error) if error.is_timeout() => {
+            Err(SendError::Timeout) => {
                 Performed::failed(format!("{title} gave no answer within {} ms", effect.timeout_ms))
             }
-            Err(error) if error.is_connect() => Performed::failed(format!("{title} could not be reached")),
-            Err(_) => Performed::failed(format!("the connection to {title} broke")),
+            Err(error @ SendError::Unreachable) => Performed::failed(format!("{title} {error}")),
+            Err(error @ (SendError::Refused | SendError::Invalid)) => {
+                Performed::failed(format!("{title} could not be called: {error}"))
+            }
+            Err(SendError::Broken) => Performed::failed(format!("the connection to {title} broke")),
         }
     }
 
-    /// The signed request, whole.
-    fn request(&self, effect: &AwsEffect, now: EpochMillis) -> Result<reqwest::Request, String> {
+    /// The signed request.
+    fn request(&self, effect: &AwsEffect, now: EpochMillis) -> Result<RequestBuilder, String> {
         let service = effect.service;
         let region = effect.region.as_deref().unwrap_or(&self.identity.region);
         let endpoint = match self.endpoints.get(&service) {
@@ -121,11 +125,12 @@ impl AwsCaller {
             .map_err(|error| error.to_string())?
             .into();
         let (signature, _) = sign(signable, &params).map_err(|error| error.to_string())?.into_parts();
-        let mut request = self.client.post(url.clone()).timeout(Duration::from_millis(effect.timeout_ms));
+        let mut request =
+            self.egress.open().post(url.clone()).timeout(Duration::from_millis(effect.timeout_ms));
         for (name, value) in headers.chain(signature.headers()) {
             request = request.header(name, value);
         }
-        request.body(effect.body.clone()).build().map_err(|_| "the request is not valid".to_owned())
+        Ok(request.body(effect.body.clone()))
     }
 }
 
@@ -418,11 +423,11 @@ mod tests {
 
     #[test]
     fn without_an_endpoint_the_host_is_that_of_the_region() {
-        let caller = AwsCaller::new(Client::new(), Identity::local(), |_| None);
+        let caller = AwsCaller::new(Egress::new(&[]).unwrap(), Identity::local(), |_| None);
         let url = |region: Option<&str>| {
             let mut effect = effect(AwsService::Sns, AwsAnswer::Id("MessageId"));
             effect.region = region.map(str::to_owned);
-            caller.request(&effect, EpochMillis::from_seconds(0)).unwrap().url().to_string()
+            caller.request(&effect, EpochMillis::from_seconds(0)).unwrap().build().unwrap().url().to_string()
         };
         assert_eq!(url(None), "https://sns.us-east-1.amazonaws.com/");
         assert_eq!(url(Some("cn-north-1")), "https://sns.cn-north-1.amazonaws.com.cn/");

@@ -63,7 +63,7 @@ pub enum SendError {
 }
 
 impl SendError {
-    fn of(error: &reqwest::Error) -> Self {
+    pub(crate) fn of(error: &reqwest::Error) -> Self {
         match () {
             () if was_refused(error) => Self::Refused,
             () if error.is_timeout() => Self::Timeout,
@@ -151,8 +151,8 @@ impl Egress {
     }
 
     /// The client without the guard, for hosts that no configuration of a destination names. It follows no redirects.
-    pub fn unguarded(&self) -> Client {
-        self.open.clone()
+    pub(crate) const fn open(&self) -> &Client {
+        &self.open
     }
 
     /// The same, with something else in place of the network.
@@ -162,7 +162,7 @@ impl Egress {
         self
     }
 
-    /// Sends a request that one of the clients of [`Self::client`] has begun.
+    /// Sends a request that one of these clients has begun.
     ///
     /// # Errors
     /// [`SendError`]

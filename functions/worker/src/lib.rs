@@ -109,7 +109,7 @@ impl Worker {
             queue: Queue::new(clients.sqs, settings.queue_url).with_ordered(settings.ordered_queue_url),
             secrets: Arc::new(SecretStore::new(&settings.secrets, &clients.secrets_manager)),
             performer: Performer {
-                aws: AwsCaller::from_env(&lookup, egress.unguarded())?,
+                aws: AwsCaller::from_env(&lookup, egress.clone())?,
                 egress,
                 store: store.clone(),
                 functions: run::functions(),

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     queue::Queue,
-    site::Site,
+    site::{Service, Site},
     state::Reply,
     table::{Change, Item, Table, number, text},
 };
@@ -152,9 +152,12 @@ impl Checker {
     }
 
     /// A worker gets to know how a call outward went.
-    pub(crate) fn heard(&mut self, call: u64, reply: &Option<Reply>) {
-        if !matches!(reply, Some(Reply::Answer { status: 200..300, .. })) {
-            return;
+    pub(crate) fn heard(&mut self, call: u64, service: Service, reply: &Option<Reply>) {
+        // A bus that answers 200 may have refused what it was sent, or is no bus.
+        let says_so = |service: Service, body: &str| service != Service::Bus || body.contains("EventId");
+        match reply {
+            Some(Reply::Answer { status: 200..300, body, .. }) if says_so(service, body) => {}
+            _ => return,
         }
         let effects = self.effects.values_mut().flatten();
         effects.filter(|effect| effect.call == call).for_each(|effect| effect.heard = true);

@@ -77,6 +77,7 @@ fn scenes() -> Vec<Scene> {
             &[],
             vec![anyway(SEND), anyway(OUTBOX)],
         ),
+        scene("it is published as well", ("pay", "charge.succeeded"), patient, 0, &[], vec![]),
         scene("it has an order", ORDERED, patient, 0, &[500], vec![]),
         scene("it is too large for a message", paid, patient, 800_000, &[], vec![]),
     ]
@@ -289,6 +290,7 @@ fn outages() -> (Vec<(String, Row)>, Vec<String>) {
         ),
         ("the destination can't be reached", service(Service::Destination, Fault::Refused), 30 * MINUTE),
         ("the destination does not answer", service(Service::Destination, Fault::Timeout), 6 * HOUR),
+        ("EventBridge throttles", service(Service::Bus, Fault::Throttled), 30 * MINUTE),
         ("the worker is not invoked", Broken::Trigger(Function::Worker), HOUR),
         ("the worker is not invoked", Broken::Trigger(Function::Worker), 13 * DAY),
         ("the sweeper is not invoked", Broken::Trigger(Function::Sweeper), HOUR),
@@ -299,7 +301,10 @@ fn outages() -> (Vec<(String, Row)>, Vec<String>) {
         let [_, _, days, ..] = MANNERS;
         let scene = Scene {
             name,
-            kind: ("shop", "order.paid"),
+            kind: match what {
+                Broken::Service(Service::Bus, _) => ("pay", "charge.succeeded"),
+                _ => ("shop", "order.paid"),
+            },
             manners: days,
             filling: 0,
             moods: &[],

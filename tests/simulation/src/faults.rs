@@ -248,7 +248,7 @@ impl Climate {
 
     /// Whether an AWS call, or one outward, goes wrong by chance, and how.
     pub(crate) fn fault(&self, dice: &mut Rng, service: Service) -> Option<Fault> {
-        let often = if service == Service::Destination { self.outward } else { self.call };
+        let often = if service.is_outward() { self.outward } else { self.call };
         if often == 0.0 || dice.f64() >= often {
             return None;
         }
@@ -292,7 +292,8 @@ impl Window {
             0..3 => (Broken::Service(Service::Table, fault), 30 * MINUTE),
             3..5 => (Broken::Service(Service::Queue, fault), dice.i64(MINUTE..60 * MINUTE)),
             5 => (Broken::Service(Service::Secrets, fault), dice.i64(MINUTE..60 * MINUTE)),
-            6..8 => (Broken::Service(Service::Destination, fault), dice.i64(MINUTE..6 * 60 * MINUTE)),
+            6 => (Broken::Service(Service::Destination, fault), dice.i64(MINUTE..6 * 60 * MINUTE)),
+            7 => (Broken::Service(Service::Bus, fault), dice.i64(MINUTE..6 * 60 * MINUTE)),
             // The worker is throttled or switched off: a backlog, now and then up to the edge of the retention.
             8 => (
                 Broken::Trigger(Function::Worker),

@@ -64,11 +64,18 @@ pub enum Service {
     Secrets,
     /// Where an action posts to.
     Destination,
+    /// EventBridge, for the actions that call AWS.
+    Bus,
 }
 
 impl Service {
+    /// Whether actions call it, and what they do takes effect there.
+    pub const fn is_outward(self) -> bool {
+        matches!(self, Self::Destination | Self::Bus)
+    }
+
     /// Each of them.
-    pub const ALL: [Self; 4] = [Self::Table, Self::Queue, Self::Secrets, Self::Destination];
+    pub const ALL: [Self; 5] = [Self::Table, Self::Queue, Self::Secrets, Self::Destination, Self::Bus];
 }
 
 impl fmt::Display for Service {
@@ -78,6 +85,7 @@ impl fmt::Display for Service {
             Self::Queue => "SQS",
             Self::Secrets => "Secrets Manager",
             Self::Destination => "destination",
+            Self::Bus => "EventBridge",
         })
     }
 }
@@ -112,6 +120,7 @@ pub fn about(service: Service, operation: &str, request: &Value) -> &'static str
     match service {
         Service::Secrets => "secrets",
         Service::Destination => "action",
+        Service::Bus => "entry",
         Service::Queue if is_ordered(request) => "ordered message",
         Service::Queue => match request.get("DelaySeconds").and_then(Value::as_i64) {
             Some(seconds) if seconds > 0 => "delayed message",

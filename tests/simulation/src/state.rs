@@ -494,13 +494,26 @@ impl State {
                     false => self.destinations.fair(),
                 };
                 if matches!(taken, Reply::Answer { status: 200..300, .. }) {
-                    // Whoever sent it has given it up by now.
-                    let is_late = self.calls.get(&id).is_none_or(|call| call.left || call.silent);
-                    self.check.effect(request, id, by.task, is_late);
+                    self.effect(id, request, by);
                 }
                 taken
             }
+            // Of its own accord it refuses an entry now and then, in an answer that is 200.
+            Service::Bus if self.is_rough() && self.dice.u8(0..8) == 0 => ok(&json!({
+                "FailedEntryCount": 1, "Entries": [{ "ErrorCode": "InternalFailure", "ErrorMessage": "injected" }],
+            })),
+            Service::Bus => {
+                self.effect(id, request, by);
+                ok(&json!({ "FailedEntryCount": 0, "Entries": [{ "EventId": id.to_string() }] }))
+            }
         }
+    }
+
+    /// An action has taken effect.
+    fn effect(&mut self, id: u64, request: &Value, by: Running) {
+        // Whoever sent it may have given it up by now.
+        let is_late = self.calls.get(&id).is_none_or(|call| call.left || call.silent);
+        self.check.effect(request, id, by.task, is_late);
     }
 
     fn carry_out_on_table(&mut self, site: Site, request: &Value, by: Running) -> Reply {
@@ -636,8 +649,8 @@ impl State {
             return None;
         }
         let call = self.calls.remove(&id)?;
-        if call.service == Service::Destination {
-            self.check.heard(id, &call.reply);
+        if call.service.is_outward() {
+            self.check.heard(id, call.service, &call.reply);
         }
         call.reply
     }
@@ -693,6 +706,7 @@ fn internal_error(service: Service) -> Reply {
         Service::Table => error(500, "com.amazonaws.dynamodb.v20120810#InternalServerError"),
         Service::Queue => error(500, "com.amazonaws.sqs#InternalError"),
         Service::Secrets => error(500, "InternalServiceError"),
+        Service::Bus => error(500, "InternalException"),
         Service::Destination => Reply::Answer { status: 500, body: String::new(), retry_after: None },
     }
 }
@@ -704,6 +718,7 @@ fn throttled(service: Service) -> Reply {
         }
         Service::Queue => error(403, "com.amazonaws.sqs#RequestThrottled"),
         Service::Secrets => error(400, "ThrottlingException"),
+        Service::Bus => error(400, "ThrottlingException"),
         Service::Destination => Reply::Answer { status: 429, body: String::new(), retry_after: Some(30) },
     }
 }
@@ -713,6 +728,7 @@ fn denied(service: Service) -> Reply {
         Service::Table => error(400, "com.amazon.coral.service#AccessDeniedException"),
         Service::Queue => error(403, "com.amazonaws.sqs#AccessDenied"),
         Service::Secrets => error(400, "AccessDeniedException"),
+        Service::Bus => error(400, "AccessDeniedException"),
         Service::Destination => Reply::Answer { status: 403, body: String::new(), retry_after: None },
     }
 }

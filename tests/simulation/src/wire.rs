@@ -201,16 +201,31 @@ fn respond(status: u16, body: String) -> Result<HttpResponse, ConnectorError> {
         .map_err(|error: aws_smithy_runtime_api::http::HttpError| ConnectorError::other(error.into(), None))
 }
 
+/// Where EventBridge is.
+pub(crate) const BUS_HOST: &str = "events.simulation";
+
+/// What an entry for EventBridge says of the event: its body, as it is JSON.
+fn detail(request: &str) -> String {
+    let request: Value = serde_json::from_str(request).unwrap_or_default();
+    request.pointer("/Entries/0/Detail").and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
 impl Transport for Wire {
     fn send(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, SendError>> {
         let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
         let body = String::from_utf8(body.to_vec()).unwrap_or_else(|error| BASE64.encode(error.as_bytes()));
-        let action = request.url().path().trim_start_matches('/').to_owned();
+        let (service, operation, action, body) = match request.url().host_str() {
+            Some(BUS_HOST) => (Service::Bus, "PutEvents", "announce".to_owned(), detail(&body)),
+            _ => {
+                let action = request.url().path().trim_start_matches('/').to_owned();
+                (Service::Destination, "POST", action, body)
+            }
+        };
         let call = json!({ "url": request.url().as_str(), "action": action, "body": body });
         let limit = request.timeout().copied().unwrap_or(Duration::from_secs(30));
         let (shared, wire) = (self.shared.clone(), self.clone());
         Box::pin(async move {
-            let id = shared.lock().call(Service::Destination, "POST", call);
+            let id = shared.lock().call(service, operation, call);
             let answer = Answer { shared, id };
             let reply = match futures::future::select(answer, wire.sleep(limit)).await {
                 futures::future::Either::Left((reply, _)) => reply,

@@ -39,7 +39,7 @@ use crate::{
     site::{Function, Site},
     state::{Due, Injected, Release, Running, START_MS, STREAM_WINDOW_MS, Shared, State},
     table::number,
-    wire::{self, ClockOf, Wire},
+    wire::{self, BUS_HOST, ClockOf, Wire},
 };
 
 /// Sources, routes and actions of every kind that can fail in a way of its own.
@@ -74,7 +74,7 @@ actions = ["limited", "tell"]
 
 [[routes]]
 source = "pay"
-actions = ["pay-post", "keep"]
+actions = ["pay-post", "keep", "announce"]
 
 [actions.post]
 kind = "http"
@@ -107,6 +107,11 @@ retry = ["5s", "5m", "20m", "20m", "20m"]
 kind = "slack"
 url = "https://dest.example/tell"
 text = "{{ id }}"
+
+[actions.announce]
+kind = "publish"
+to = "default"
+retry = ["5s", "2m", "20m", "2h"]
 
 [actions.tally]
 kind = "count"
@@ -647,14 +652,14 @@ impl World {
             let clients = wire.clients(&self.parts.worker);
             let secrets = secrets(&clients);
             let store = Store::new(clients.dynamodb.clone(), TABLE);
+            let egress = self.parts.egress.clone().over(Arc::new(wire));
             Handler::Worker(Arc::new(Worker {
                 config,
                 queue: queue(&clients),
                 secrets,
                 performer: Performer {
-                    // No action of the simulation calls AWS.
-                    aws: AwsCaller::local(self.parts.egress.unguarded(), |_| String::new()),
-                    egress: self.parts.egress.clone().over(Arc::new(wire)),
+                    aws: AwsCaller::local(egress.clone(), |_| format!("https://{BUS_HOST}")),
+                    egress,
                     store: store.clone(),
                     functions: Functions::default(),
                 },

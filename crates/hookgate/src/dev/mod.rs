@@ -141,7 +141,7 @@ impl Stack {
             queue: Queue::new(for_worker.sqs, &queue_url).with_ordered(Some(ordered_queue_url.clone())),
             secrets: Arc::new(SecretStore::new(&from, &for_worker.secrets_manager)),
             performer: Performer {
-                aws: AwsCaller::local(egress.unguarded(), |service| aws_endpoint(&url, service)),
+                aws: AwsCaller::local(egress.clone(), |service| aws_endpoint(&url, service)),
                 egress,
                 store: store.clone(),
                 functions: worker::run::functions(),

@@ -79,8 +79,8 @@ fn caller_with(variables: &[(&str, &str)]) -> AwsCaller {
         ("AWS_REGION", "eu-central-1"),
     ]);
     all.extend(variables.iter().copied());
-    let client = Egress::new(&[]).unwrap().unguarded();
-    AwsCaller::from_env(|name| all.get(name).map(|value| (*value).to_owned()), client).unwrap()
+    let egress = Egress::new(&[]).unwrap();
+    AwsCaller::from_env(|name| all.get(name).map(|value| (*value).to_owned()), egress).unwrap()
 }
 
 fn caller(server: &Server) -> AwsCaller {
@@ -410,11 +410,11 @@ async fn endpoints_are_those_that_the_variables_name() {
     let body: Value = serde_json::from_slice(&queues.only().body).unwrap();
     assert_eq!(body["QueueUrl"], "https://sqs.ap-south-1.amazonaws.com/123456789012/orders");
 
-    let client = Egress::new(&[]).unwrap().unguarded();
+    let egress = Egress::new(&[]).unwrap();
     for missing in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"] {
         let lookup =
             |name: &str| (name != missing && !name.starts_with("AWS_DEFAULT")).then(|| "x".to_owned());
-        let error = AwsCaller::from_env(lookup, client.clone()).unwrap_err().to_string();
+        let error = AwsCaller::from_env(lookup, egress.clone()).unwrap_err().to_string();
         assert!(error.contains(missing), "{error}");
     }
 }

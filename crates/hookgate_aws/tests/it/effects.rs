@@ -54,7 +54,7 @@ fn performer(allowed: &[&Server]) -> Performer {
     let allowed: Vec<_> = allowed.iter().map(|server| server.place.clone()).collect();
     let egress = Egress::new(&allowed).unwrap();
     Performer {
-        aws: AwsCaller::local(egress.unguarded(), |_| "http://127.0.0.1:1".to_owned()),
+        aws: AwsCaller::local(egress.clone(), |_| "http://127.0.0.1:1".to_owned()),
         egress,
         store: Store::new(nowhere.dynamodb, TABLE),
         functions: Functions::default(),
