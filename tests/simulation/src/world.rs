@@ -143,6 +143,12 @@ const SWEEP_EVERY_MS: i64 = 60_000;
 /// Sweeps in a row that may change nothing before they are not waited for any more.
 const IDLE_SWEEPS_MAX: u32 = 4;
 
+/// How often the time between such sweeps is doubled.
+const IDLE_DOUBLINGS_MAX: u32 = 5;
+
+/// How long something may be due before no other sweep is waited for: two of the longest times between two.
+const OVERDUE_MS: i64 = 2 * (SWEEP_EVERY_MS << IDLE_DOUBLINGS_MAX);
+
 /// Steps after which a history that does not come to rest is given up: a hundred times as many as one takes.
 const STEPS_MAX: u64 = 400_000;
 
@@ -949,17 +955,18 @@ impl World {
         if self.sweep_planned {
             return;
         }
-        // Sweeps that come to nothing have an end in a history, but what is due later is waited for.
+        // Sweeps that come to nothing have an end in a history, but what is due later is waited for, and is not yet due to
+        // a sweeper whose clock is behind.
         let due_ms = match state.sweepable {
             true => sweep_due(state),
-            false => outbox_due(state).filter(|due_ms| *due_ms > state.now_ms),
+            false => outbox_due(state).filter(|due_ms| *due_ms > state.now_ms - OVERDUE_MS),
         };
         let Some(due_ms) = due_ms else {
             state.sweepable = false;
             return;
         };
         // While nothing comes of them, ever fewer: an invocation of the schedule may fail like any other.
-        let every_ms = SWEEP_EVERY_MS << self.idle_sweeps.min(5);
+        let every_ms = SWEEP_EVERY_MS << self.idle_sweeps.min(IDLE_DOUBLINGS_MAX);
         let earliest = due_ms.max(self.last_sweep_ms + every_ms).max(state.now_ms);
         let minute = (earliest + SWEEP_EVERY_MS - 1).div_euclid(SWEEP_EVERY_MS) * SWEEP_EVERY_MS;
         self.sweep_planned = true;
