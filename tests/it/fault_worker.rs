@@ -626,44 +626,56 @@ async fn fault_what_was_done_is_written_down_although_the_queue_does_not_bring_t
     assert_eq!(destination.hits("/post").len(), 1);
 }
 
-/// A worker that has taken the lease of what is queued and stands still, as it waits for how the destination stands.
+/// A worker that has taken the lease of what is queued and stands still, as one of its requests gets no answer.
 async fn stands_still(
     bench: &Bench,
+    operation: &str,
+    matching: &str,
 ) -> (Vec<hookgate_embedded::Message>, tokio::task::JoinHandle<Vec<String>>) {
     let table = bench.engines.dynamodb().traffic();
-    let fault = Fault { matching: Some(r#""S":"X""#.into()), times: Some(1), ..every("GetItem", How::Hang) };
-    table.break_with(fault);
+    table.break_with(Fault {
+        matching: Some(matching.into()),
+        times: Some(1),
+        ..every(operation, How::Hang)
+    });
     let messages = bench.receive().await;
     let worker = bench.work(&messages);
     until("the worker stands still", async || table.hanging() == 1).await;
     (messages, worker)
 }
 
+/// What a worker asks before it begins an action, and what it writes down when all are done.
+const HOW_THE_DESTINATION_STANDS: (&str, &str) = ("GetItem", r#""S":"X""#);
+const THE_RESULT: (&str, &str) = ("UpdateItem", r#"":status":{"S":"done"}"#);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_an_event_comes_back_although_it_was_taken_over_by_a_worker_that_died() {
-    let (bench, destination) = Bench::start(SHOP, Functions::default()).await;
-    bench.order("o1").await;
-    let (messages, first) = stands_still(&bench).await;
+    for ((operation, matching), posts) in [(HOW_THE_DESTINATION_STANDS, 0), (THE_RESULT, 1)] {
+        let (bench, destination) = Bench::start(SHOP, Functions::default()).await;
+        bench.order("o1").await;
+        let (messages, first) = stands_still(&bench, operation, matching).await;
 
-    // The same message was given to another, which took the event over and got no further.
-    bench.clock.advance(std::time::Duration::from_secs(100));
-    let store = &bench.worker.store;
-    let event = store.event(&name("shop"), &event_id("o1")).await.unwrap().unwrap();
-    let now = EpochMillis::from_millis(bench.clock.now_ms());
-    assert!(matches!(store.lease(&event, 7, 30, now).await.unwrap(), Leased::Ours(_)));
-    assert!(first.await.unwrap().is_empty(), "its message is deleted");
-    bench.engines.sqs().delete(QUEUE, &messages[0].receipt_handle).unwrap();
-    assert_eq!(destination.hits("/post").len(), 0);
+        // The same message was given to another, which took the event over and got no further.
+        bench.clock.advance(std::time::Duration::from_secs(100));
+        let store = &bench.worker.store;
+        let event = store.event(&name("shop"), &event_id("o1")).await.unwrap().unwrap();
+        let now = EpochMillis::from_millis(bench.clock.now_ms());
+        assert!(matches!(store.lease(&event, 7, 30, now).await.unwrap(), Leased::Ours(_)));
+        assert!(first.await.unwrap().is_empty(), "its message is deleted");
+        bench.engines.sqs().delete(QUEUE, &messages[0].receipt_handle).unwrap();
+        assert_eq!(destination.hits("/post").len(), posts, "{operation}");
 
-    bench.turn_until("o1", Status::Done).await;
-    assert_eq!(destination.hits("/post").len(), 1);
+        bench.turn_until("o1", Status::Done).await;
+        assert_eq!(destination.hits("/post").len(), 1, "{operation}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_a_worker_that_stood_still_does_not_run_what_another_has_done_meanwhile() {
     let (bench, destination) = Bench::start(SHOP, Functions::default()).await;
     bench.order("o1").await;
-    let (messages, first) = stands_still(&bench).await;
+    let (operation, matching) = HOW_THE_DESTINATION_STANDS;
+    let (messages, first) = stands_still(&bench, operation, matching).await;
 
     bench.clock.advance(std::time::Duration::from_secs(100));
     assert!(bench.work(&messages).await.unwrap().is_empty());
