@@ -361,6 +361,20 @@ async fn flow_without_its_fifo_queue_an_installation_lets_go_what_had_an_order()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn flow_an_event_that_was_asked_about_before_its_turn_is_free_when_it_comes() {
+    let (bench, destination) = bench().await;
+    destination.next("/post", [Reply::Status(503)]);
+    bench.orders("a", 2).await;
+    bench.work_off().await;
+    bench.message(&Message::pointing(&name("shop"), &event_id("a1")).to_text()).await;
+    while !bench.turn().await.0.is_empty() {}
+    assert_eq!(bench.statuses("a", 2).await, [Status::Retrying, Status::Received], "nobody has a lease");
+    bench.clock.advance(Duration::from_secs(10));
+    while !bench.turn().await.0.is_empty() {}
+    assert_eq!(bench.statuses("a", 2).await, [Status::Done; 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn flow_what_waits_for_its_turn_survives_a_restart() {
     let destination = Destination::start().await;
     let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
