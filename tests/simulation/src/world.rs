@@ -324,6 +324,8 @@ struct Instance {
     release: Release,
     is_busy: bool,
     is_gone: bool,
+    /// Whether its clock has ever jumped.
+    has_jumped: bool,
 }
 
 /// One request of a sender.
@@ -588,6 +590,9 @@ impl World {
             let by_ms = state.dice.i64(-JUMP_MS_MAX..JUMP_MS_MAX);
             clock.0.store(by_ms, Ordering::Relaxed);
             state.inject("clock jumps", function);
+            if let Some(instance) = self.instances.get_mut(instance) {
+                instance.has_jumped = true;
+            }
         }
         state.note(|_| format!("> #{id} {function} {}", describe(&job, &payload)));
         let limit = if function == Function::Ingest { INGEST_LIMIT_MS } else { WORKER_LIMIT_MS };
@@ -674,7 +679,14 @@ impl World {
                 ambient,
             }))
         };
-        self.instances.push(Instance { handler, clock, release, is_busy: false, is_gone: false });
+        self.instances.push(Instance {
+            handler,
+            clock,
+            release,
+            is_busy: false,
+            is_gone: false,
+            has_jumped: false,
+        });
         self.instances.len() - 1
     }
 
@@ -722,7 +734,7 @@ impl World {
         // Outside of the lock: what it waits for says so when it is dropped.
         drop(future);
         match job {
-            Job::Request(request) => self.answer(request, 500),
+            Job::Request(request) => self.answer(request, 500, false),
             Job::Stream(records) => self.stream_again(records),
             Job::Sweep => self.swept(),
             Job::Batch(..) | Job::Operate => {}
@@ -746,7 +758,11 @@ impl World {
             });
         }
         match (&task.job, returned) {
-            (Job::Request(request), Returned::Answer(status)) => self.answer(*request, status),
+            (Job::Request(request), Returned::Answer(status)) => {
+                let has_jumped =
+                    self.instances.get(task.instance).is_some_and(|instance| instance.has_jumped);
+                self.answer(*request, status, has_jumped);
+            }
             (Job::Batch(handles, is_ordered), Returned::Value(Some(value))) => {
                 self.delete(handles, *is_ordered, &value);
             }
@@ -805,8 +821,8 @@ impl World {
         self.invoke(Function::Ingest, Job::Request(request), |_| payload, Some(trace));
     }
 
-    /// The gateway has an answer for a sender.
-    fn answer(&mut self, index: usize, status: u16) {
+    /// The gateway has an answer for a sender, from a function whose clock may have jumped.
+    fn answer(&mut self, index: usize, status: u16, has_jumped: bool) {
         let Some(request) = self.requests.get_mut(index) else { return };
         request.is_answered = true;
         let Some(delivery) = self.deliveries.get_mut(request.delivery) else { return };
@@ -820,7 +836,7 @@ impl World {
             state.check.answered(&delivery.id, status, now_ms, &state.table, [&state.queue, &state.ordered]);
             let seen = self.seen.entry(delivery.id.clone()).or_default();
             seen.stored = seen.stored.or_else(|| Some(stored(state, delivery)));
-            if (400..500).contains(&status) && !is_rotating(state) {
+            if (400..500).contains(&status) && !is_rotating(state, has_jumped) {
                 state.check.broken(format!("the genuine {} was answered with {status}", delivery.id));
             }
         }
@@ -1254,8 +1270,8 @@ fn come_back(state: &mut State, is_ordered: bool) {
     }
 }
 
-fn is_rotating(state: &State) -> bool {
-    let jumps_ms = if state.climate.jump > 0.0 { 2 * JUMP_MS_MAX } else { 0 };
+fn is_rotating(state: &State, has_jumped: bool) -> bool {
+    let jumps_ms = if has_jumped { 2 * JUMP_MS_MAX } else { 0 };
     state.now_ms - state.vault.changed_ms < ROTATING_MS + jumps_ms
 }
 
