@@ -1,4 +1,4 @@
-//! Writes the seeds of every target into a folder, for a long run: `cargo run -p hookgate_fuzz -- FOLDER`.
+//! Writes the seeds of every target into a folder, for a long run: `cargo run -p hookgate_fuzz --example seeds -- FOLDER`.
 
 use std::{env, fs, io, path::Path};
 
@@ -6,7 +6,7 @@ use hookgate_fuzz::{TARGETS, seeds};
 
 fn main() -> io::Result<()> {
     let Some(folder) = env::args_os().nth(1) else {
-        return Err(io::Error::other("say into which folder: cargo run -p hookgate_fuzz -- FOLDER"));
+        return Err(io::Error::other("say into which folder: cargo run -p hookgate_fuzz --example seeds -- FOLDER"));
     };
     for (name, _) in TARGETS {
         let folder = Path::new(&folder).join(name);
