@@ -408,7 +408,13 @@ mod tests {
             [10_000, 100_000, 1_000_000, HOUR]
         );
         assert_eq!(delays(r#"{ tries = 3, first = "1m" }"#).unwrap(), [MINUTE, 2 * MINUTE]);
+        assert_eq!(delays(r#"["7d"]"#).unwrap(), [7 * DAY]);
+        let list = |count: usize| format!("[{}]", vec!["\"1s\""; count].join(","));
+        assert_eq!(delays(&list(29)).unwrap().len(), 29);
+        assert_eq!(delays(r#"{ tries = 30, first = "1s" }"#).unwrap().len(), 29);
         for (bad, part) in [
+            (r#"["7d", "604801s"]"#, "longer than 7d"),
+            (&list(30), "at most 30 times"),
             (r#"["5"]"#, "a list of delays"),
             (r#"{ tries = 0, first = "1s" }"#, "`tries` has to be"),
             (r#"{ tries = 31, first = "1s" }"#, "`tries` has to be"),
@@ -457,6 +463,25 @@ mod tests {
         assert_eq!((drain(&health, &policy, at(49)), drain(&health, &policy, at(50))), (0, 1));
         health.standing = Standing::Disabled;
         assert_eq!((health.entry(at(50)), drain(&health, &policy, at(50))), (Entry::Park, 0));
+    }
+
+    #[test]
+    fn a_destination_may_have_parked_for_a_day_after_the_last_and_while_it_is_not_up() {
+        let at = EpochMillis::from_millis;
+        let mut health = Health::default();
+        assert!(!health.may_have_parked(at(0)));
+        health.parked_at = Some(at(7));
+        let may: Vec<bool> = [7, 6 + DAY, 7 + DAY, 8 + DAY].map(|ms| health.may_have_parked(at(ms))).to_vec();
+        assert_eq!(may, [true, true, false, false]);
+        for (standing, word) in
+            [(Standing::Disabled, "disabled"), (Standing::Paused { probe_at: at(50), pauses: 1 }, "paused")]
+        {
+            health.standing = standing;
+            assert!(health.may_have_parked(at(9 * DAY)), "{word}");
+            // What stands in tables must go on meaning the same.
+            assert_eq!(standing.word(), word);
+        }
+        assert_eq!(Standing::Up.word(), "up");
     }
 
     #[test]
