@@ -428,7 +428,8 @@ mod tests {
     #[test]
     fn the_default_is_that_of_standard_webhooks() {
         let schedule = Schedule::default();
-        let delays: Vec<i64> = (1..).map_while(|n| schedule.delay_ms(n)).map(|ms| ms / SECOND).collect();
+        let delays: Vec<i64> =
+            (1..=TRIES_MAX).map_while(|n| schedule.delay_ms(n)).map(|ms| ms / SECOND).collect();
         assert_eq!(delays, [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400]);
         assert_eq!((schedule.tries(), schedule.delay_ms(0)), (10, None));
     }
@@ -505,5 +506,6 @@ mod tests {
         let delays: Vec<i64> = (0..8).map(|pauses| probe_delay_ms(pauses) / MINUTE).collect();
         assert_eq!(delays, [1, 1, 2, 4, 8, 15, 15, 15]);
         assert_eq!([30, 15, 10, 1, 0].map(|days| parked_ms_max(days) / DAY), [14, 14, 9, 0, 0]);
+        assert_eq!(RESERVED_MS_MAX, 900 * SECOND, "SQS delays a message no longer");
     }
 }

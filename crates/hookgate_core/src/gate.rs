@@ -254,6 +254,41 @@ mod tests {
     }
 
     #[test]
+    fn only_what_fresh_secrets_might_change_is_worth_reading_them() {
+        let config = Config::parse(CONFIG).unwrap();
+        let source = &config.sources[&Name::parse("slack").unwrap()];
+        let event = br#"{"type": "event_callback", "event_id": "Ev1", "event": {"type": "x"}}"#;
+        let bare = testing::request(event);
+        let decide = |mode, secrets: &Secrets, request: &Request| {
+            admit(source, mode, secrets, &Fetched::default(), request, request.received_at)
+        };
+        let mut forged = bare.clone();
+        crate::sign::sign(&source.verifier, &bare, &Secret::from("another"), bare.received_at, "")
+            .unwrap()
+            .apply(&mut forged);
+        let none = Secrets::default();
+        for (admission, may_lack, refusal) in [
+            (slack(&config, event, "another"), true, Some(Refusal::Signature)),
+            (decide(Mode::Enforce, &none, &forged), true, Some(Refusal::Unavailable)),
+            (decide(Mode::Quarantine, &secrets(), &forged), true, None),
+            (decide(Mode::Observe, &secrets(), &forged), true, None),
+            (decide(Mode::Enforce, &secrets(), &bare), false, Some(Refusal::Signature)),
+            (slack(&config, event, "key"), false, None),
+            (slack(&config, br#"{"type": "url_verification", "challenge": "c"}"#, "key"), false, None),
+        ] {
+            assert_eq!(admission.may_lack_a_secret(), may_lack, "{admission:?}");
+            let refused = match &admission {
+                Admission::Refused(reason) => Some(reason.refusal()),
+                Admission::Event(_)
+                | Admission::Answer(_)
+                | Admission::Visit { .. }
+                | Admission::Quarantine { .. } => None,
+            };
+            assert_eq!(refused, refusal, "{admission:?}");
+        }
+    }
+
+    #[test]
     fn only_the_named_networks_may_send() {
         let config = Config::parse(
             "[sources.net]\nprovider = \"raw\"\nverify = \"none\"\naddresses = [\"198.51.100.0/24\", \"2001:db8::/32\"]\n",
@@ -301,6 +336,13 @@ mod tests {
         for method in [Method::GET, Method::PUT, Method::DELETE, Method::HEAD] {
             assert_eq!(refusal(&Request { method, ..testing::request(b"") }), Some(Refusal::Method));
         }
+        let config = Config::parse("[sources.dropbox]\nprovider = \"dropbox\"\n").unwrap();
+        let source = &config.sources[&Name::parse("dropbox").unwrap()];
+        let query = "challenge=abc".to_owned();
+        let request = Request { method: Method::GET, query, ..testing::request(b"") };
+        let fetched = Fetched::default();
+        let admission = admit(source, source.mode, &secrets(), &fetched, &request, request.received_at);
+        assert!(matches!(admission, Admission::Answer(answer) if answer.body == "abc"));
     }
 
     #[test]

@@ -529,6 +529,8 @@ mod tests {
         assert_eq!(attempts.step(&both, &held, at(5)), Step::Run(vec![b.clone()]));
         attempts.add(attempt(&b, AttemptOutcome::Retry { next_at: at(9) }, 5));
         assert_eq!(attempts.step(&both, &held, at(5)), Step::Wait(Some(at(9))));
+        attempts.add(attempt(&a, AttemptOutcome::Parked { since: at(6) }, 6));
+        assert_eq!((attempts.0.len(), attempts.tries(&b)), (2, 1), "nor does it forget what another came to");
         attempts.add(attempt(&b, AttemptOutcome::Done, 9));
         assert_eq!(attempts.step(&both, &held, at(9)), Step::Wait(None));
         assert_eq!(attempts.step(&both, &BTreeSet::new(), at(9)), Step::Run(vec![a.clone()]));
@@ -621,7 +623,7 @@ mod tests {
         assert_eq!(retry_at(1, None, 1.0).unwrap().as_millis(), 6_000);
         assert_eq!(retry_at(1, Some(60_000), 1.0).unwrap().as_millis(), 60_000);
         assert_eq!(retry_at(2, Some(1), 0.0).unwrap().as_millis(), 300_000);
-        assert_eq!(retry_at(1, Some(i64::MAX), 0.0).unwrap().as_millis(), RETRY_AFTER_MS_MAX);
+        assert_eq!(retry_at(1, Some(i64::MAX), 0.0).unwrap().as_millis(), 86_400_000, "a day");
         assert_eq!(retry_at(10, None, 0.0), None);
     }
 

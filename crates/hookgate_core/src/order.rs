@@ -126,7 +126,11 @@ pub fn is_too_late(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lifecycle::{Put, Sent, decide};
+    use crate::{
+        config::Config,
+        lifecycle::{Put, Sent, decide},
+        testing,
+    };
 
     fn at(ms: i64) -> EpochMillis {
         EpochMillis::from_millis(ms)
@@ -144,6 +148,16 @@ mod tests {
         let source = Name::parse("a").unwrap();
         assert_ne!(Lane::new(&source, "1"), Lane::new(&source, "2"));
         assert_ne!(Lane::new(&source, "1"), Lane::new(&Name::parse("b").unwrap(), "1"));
+        assert!(Lane::new(&source, "1").as_str().starts_with("a#"), "stored, so it stays as it is");
+    }
+
+    #[test]
+    fn only_an_event_with_a_key_has_a_lane() {
+        let config = Config::parse("[sources.a]\nprovider = \"raw\"\nverify = \"none\"\n").unwrap();
+        let (mut event, _) = testing::event(&config, "a", b"x");
+        assert_eq!(Lane::of(&event), None);
+        event.order_key = Some("1".into());
+        assert_eq!(Lane::of(&event), Some(Lane::new(&event.source, "1")));
     }
 
     #[test]

@@ -127,4 +127,21 @@ mod tests {
         assert_eq!(body["status"], 503);
         assert_eq!(body["title"], "Service Unavailable");
     }
+
+    #[test]
+    fn each_refusal_has_a_word_for_us_and_a_sentence_for_anybody() {
+        for (refusal, status, word, part) in [
+            (Refusal::Malformed, 400, "malformed", "could not be read"),
+            (Refusal::Signature, 401, "signature", "could not be authenticated"),
+            (Refusal::NotFound, 404, "not-found", "nothing at this address"),
+            (Refusal::Method, 405, "method", "takes POST"),
+            (Refusal::TooLarge, 413, "too-large", "larger than"),
+            (Refusal::Unsupported, 415, "unsupported", "of this kind"),
+            (Refusal::Unavailable, 503, "unavailable", "send it again"),
+        ] {
+            let answer = refusal.answer("r");
+            assert_eq!((answer.status.as_u16(), refusal.word()), (status, word));
+            assert!(answer.body.contains(part), "{}", answer.body);
+        }
+    }
 }
