@@ -6,7 +6,9 @@ use hookgate_fuzz::{TARGETS, seeds};
 
 fn main() -> io::Result<()> {
     let Some(folder) = env::args_os().nth(1) else {
-        return Err(io::Error::other("say into which folder: cargo run -p hookgate_fuzz --example seeds -- FOLDER"));
+        return Err(io::Error::other(
+            "say into which folder: cargo run -p hookgate_fuzz --example seeds -- FOLDER",
+        ));
     };
     for (name, _) in TARGETS {
         let folder = Path::new(&folder).join(name);
