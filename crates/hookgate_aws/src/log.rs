@@ -3,19 +3,22 @@
 //! Lambda takes the level of a line from `level` and its time from `timestamp`
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>, read 2026-11-21).
 
-use std::{fmt, io};
+use std::{
+    fmt::{self, Write as _},
+    io,
+    sync::{Mutex, PoisonError},
+};
 
 use hookgate_core::time::EpochMillis;
 use serde_json::Value;
 use tracing::{
-    Event, Subscriber,
+    Event, Metadata, Subscriber,
     field::{Field, Visit},
+    level_filters::LevelFilter,
+    span,
+    subscriber::Interest,
 };
-use tracing_subscriber::{
-    EnvFilter,
-    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
-    registry::LookupSpan,
-};
+use tracing_subscriber::filter::Targets;
 
 use crate::{ambient, env, metrics::Found};
 
@@ -25,61 +28,106 @@ const TIMESTAMP: &str = "timestamp";
 /// Members of a line that no field may take the place of.
 const OWN: [&str; 2] = ["level", "_aws"];
 
-/// Starts logging. The level is `AWS_LAMBDA_LOG_LEVEL`, which Lambda sets, else `RUST_LOG`, else `info`.
+/// What most lines fit in.
+const LINE_BYTES: usize = 1024;
+
+/// Starts logging to the standard output. What is logged is [`filter`]'s to say.
 pub fn init() {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let filter = variable("AWS_LAMBDA_LOG_LEVEL")
-        .or_else(|| variable("RUST_LOG"))
-        .unwrap_or_else(|| "info".to_owned());
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let namespace = variable(env::METRICS_NAMESPACE);
-    tracing_subscriber::fmt()
-        .event_format(Lines::new(namespace.as_deref().unwrap_or(env::METRICS_NAMESPACE_DEFAULT)))
-        .with_env_filter(filter)
-        .init();
+    let namespace = namespace.as_deref().unwrap_or(env::METRICS_NAMESPACE_DEFAULT);
+    let lines = Lines::new(filter(variable), namespace, Box::new(io::stdout()));
+    // A second one would be the first one's equal.
+    drop(tracing::subscriber::set_global_default(lines));
 }
 
-/// The format of a line.
-#[derive(Debug)]
-pub struct Lines {
-    /// As a JSON string.
-    namespace: String,
-}
-
-impl Lines {
-    /// Lines whose metrics are in a namespace.
-    pub fn new(namespace: &str) -> Self {
-        Self { namespace: Value::from(namespace).to_string() }
+/// What is logged: `AWS_LAMBDA_LOG_LEVEL`, which Lambda sets, else `RUST_LOG`, a level or several such as
+/// `warn,ingest=debug`; else, and where that makes no sense, `info`.
+fn filter(variable: impl Fn(&str) -> Option<String>) -> Targets {
+    let asked = variable("AWS_LAMBDA_LOG_LEVEL").or_else(|| variable("RUST_LOG")).unwrap_or_default();
+    match asked.parse() {
+        // Lambda's highest level, which Rust does not have.
+        _ if asked.eq_ignore_ascii_case("fatal") => Targets::new().with_default(LevelFilter::ERROR),
+        Ok(targets) if !asked.is_empty() => targets,
+        _ => Targets::new().with_default(LevelFilter::INFO),
     }
 }
 
-impl<S, N> FormatEvent<S, N> for Lines
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+/// Writes each event as one line.
+///
+/// Spans are not written, and so are never made: the SDK and the runtime open several for each call.
+struct Lines {
+    filter: Targets,
+    /// As a JSON string.
+    namespace: String,
+    output: Mutex<Box<dyn io::Write + Send>>,
+}
+
+impl Lines {
+    fn new(filter: Targets, namespace: &str, output: Box<dyn io::Write + Send>) -> Self {
+        Self { filter, namespace: Value::from(namespace).to_string(), output: Mutex::new(output) }
+    }
+
+    fn format(&self, out: &mut String, event: &Event<'_>) -> fmt::Result {
         write!(out, "{{\"level\":\"{}\"", event.metadata().level())?;
-        let mut line = Line { out: &mut out, at: None, found: Found::default(), written: Ok(()) };
+        let mut line = Line { out, at: None, found: Found::default(), written: Ok(()) };
         event.record(&mut line);
         let Line { at, found, written, .. } = line;
         written?;
         let at = at.unwrap_or_else(ambient::system_now);
         write!(out, ",\"{TIMESTAMP}\":\"{at}\"")?;
-        found.write(&mut out, &self.namespace, at.as_millis())?;
+        found.write(out, &self.namespace, at.as_millis())?;
         out.write_str("}\n")
     }
 }
 
+impl Subscriber for Lines {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if self.enabled(metadata) { Interest::always() } else { Interest::never() }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && self.filter.would_enable(metadata.target(), metadata.level())
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        let levels = self.filter.iter().map(|(_, level)| level);
+        levels.chain(self.filter.default_level()).max()
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        // Whole before it is written: what is written of itself may log, and nothing comes between.
+        let mut line = String::with_capacity(LINE_BYTES);
+        if self.format(&mut line, event).is_ok() {
+            let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+            // Nobody could be told that it failed.
+            drop(output.write_all(line.as_bytes()));
+        }
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        // None is enabled, so this is never asked; an id can't be 0.
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
 /// A line being written: every field goes straight to the output.
-struct Line<'l, 'w> {
-    out: &'l mut Writer<'w>,
+struct Line<'l> {
+    out: &'l mut String,
     at: Option<EpochMillis>,
     found: Found,
     written: fmt::Result,
 }
 
-impl Line<'_, '_> {
+impl Line<'_> {
     fn member(&mut self, field: &Field, value: &impl serde::Serialize) {
         let name = field.name();
         if OWN.contains(&name) || name == TIMESTAMP || self.written.is_err() {
@@ -91,7 +139,7 @@ impl Line<'_, '_> {
     }
 }
 
-impl Visit for Line<'_, '_> {
+impl Visit for Line<'_> {
     fn record_i64(&mut self, field: &Field, value: i64) {
         if field.name() == TIMESTAMP {
             self.at = Some(EpochMillis::from_millis(value));
@@ -130,12 +178,12 @@ impl Visit for Line<'_, '_> {
 }
 
 /// A writer of text as one of bytes. `serde_json` writes whole characters.
-struct Text<'l, 'w>(&'l mut Writer<'w>);
+struct Text<'l>(&'l mut String);
 
-impl io::Write for Text<'_, '_> {
+impl io::Write for Text<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = std::str::from_utf8(bytes).map_err(io::Error::other)?;
-        self.0.write_str(text).map_err(io::Error::other)?;
+        self.0.push_str(text);
         Ok(bytes.len())
     }
 
@@ -167,14 +215,15 @@ mod tests {
 
     /// The text that `work` logs.
     fn logged(namespace: &str, work: impl FnOnce()) -> String {
+        logged_at("trace", namespace, work)
+    }
+
+    /// The same at a level.
+    fn logged_at(level: &str, namespace: &str, work: impl FnOnce()) -> String {
         let output = Output::default();
-        let writer = output.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .event_format(Lines::new(namespace))
-            .with_max_level(tracing::Level::TRACE)
-            .with_writer(move || writer.clone())
-            .finish();
-        tracing::subscriber::with_default(subscriber, work);
+        let filter = filter(|_| Some(level.to_owned()));
+        let lines = Lines::new(filter, namespace, Box::new(output.clone()));
+        tracing::subscriber::with_default(lines, work);
         String::from_utf8(output.0.lock().unwrap().clone()).unwrap()
     }
 
@@ -277,5 +326,37 @@ mod tests {
         let text = logged("a\"b", || tracing::info!(unavailable = 1, "x"));
         let line: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Namespace"], "a\"b");
+    }
+
+    #[test]
+    fn a_level_is_lambdas_or_the_one_of_the_environment() {
+        let levels = |level: &str| -> String {
+            let written = logged_at(level, "n", || {
+                let _span = tracing::error_span!("never").entered();
+                tracing::error!(target: "ingest", "E");
+                tracing::warn!(target: "ingest", "W");
+                tracing::info!(target: "ingest", "I");
+                tracing::debug!(target: "ingest", "D");
+                tracing::info!(target: "hyper_util", "i");
+            });
+            let line = |line: &str| serde_json::from_str::<Value>(line).unwrap();
+            written.lines().map(|text| line(text)["message"].as_str().unwrap().to_owned()).collect()
+        };
+        for (asked, written) in [
+            ("", "EWIi"),
+            ("INFO", "EWIi"),
+            ("FATAL", "E"),
+            ("ERROR", "E"),
+            ("warn", "EW"),
+            ("DEBUG", "EWIDi"),
+            ("off", ""),
+            ("warn,ingest=debug", "EWID"),
+            ("ingest=nonsense", "EWIi"),
+        ] {
+            assert_eq!(levels(asked), written, "{asked}");
+        }
+        let environment = |name: &str| (name == "RUST_LOG").then(|| "error".to_owned());
+        assert_eq!(filter(environment).to_string(), "error");
+        assert_eq!(filter(|_| None).to_string(), "info");
     }
 }
