@@ -83,15 +83,6 @@ type Pairs<'e> = Vec<(Cow<'e, str>, Cow<'e, str>)>;
 
 /// An object of texts, or of lists of texts, in the order of the document; null is none.
 fn pairs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pairs<'de>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrMany<'e> {
-        #[serde(borrow)]
-        One(Cow<'e, str>),
-        #[serde(borrow)]
-        Many(Vec<Cow<'e, str>>),
-        Nothing(()),
-    }
     struct Visitor;
     impl<'de> de::Visitor<'de> for Visitor {
         type Value = Pairs<'de>;
@@ -103,19 +94,56 @@ fn pairs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pairs<'de>, D::Er
         }
         fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut pairs = Vec::new();
-            while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-                match map.next_value::<OneOrMany<'de>>()? {
-                    OneOrMany::One(value) => pairs.push((name, value)),
-                    OneOrMany::Many(values) => {
-                        pairs.extend(values.into_iter().map(|value| (name.clone(), value)))
-                    }
-                    OneOrMany::Nothing(()) => {}
-                }
+            while let Some(name) = map.next_key::<Text<'de>>()? {
+                map.next_value_seed(Values { name: name.0, pairs: &mut pairs })?;
             }
             Ok(pairs)
         }
     }
     deserializer.deserialize_any(Visitor)
+}
+
+/// A text that is borrowed where nothing in it is escaped, which serde does for a field but not within a list.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'e>(#[serde(borrow)] Cow<'e, str>);
+
+/// What stands beside a name: a text, a list of texts, or null. Nothing is put down to look at it twice, as an untagged enum
+/// would.
+struct Values<'p, 'e> {
+    name: Cow<'e, str>,
+    pairs: &'p mut Pairs<'e>,
+}
+
+impl<'de> de::DeserializeSeed<'de> for Values<'_, 'de> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> de::Visitor<'de> for Values<'_, 'de> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text, a list of texts, or null")
+    }
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<(), E> {
+        self.pairs.push((self.name, Cow::Borrowed(value)));
+        Ok(())
+    }
+    fn visit_str<E>(self, value: &str) -> Result<(), E> {
+        self.pairs.push((self.name, Cow::Owned(value.to_owned())));
+        Ok(())
+    }
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
+        while let Some(value) = values.next_element::<Text<'de>>()? {
+            self.pairs.push((self.name.clone(), value.0));
+        }
+        Ok(())
+    }
 }
 
 /// The kind of gateway, which decides the shape of the answer.
@@ -313,6 +341,15 @@ mod tests {
         let call = Call::read(r#"{"headers": null, "queryStringParameters": null, "body": null}"#).unwrap();
         assert_eq!((call.method, call.body, call.received_at), (None, Some(Vec::new()), None));
         assert!(Call::read("[]").is_err() && Call::read("").is_err());
+        let call =
+            Call::read(r#"{"headers": {"a": null, "b": [], "\u0063": "\u0064\"", "e": ["f", "\u0067"]}}"#)
+                .unwrap();
+        let pairs: Vec<_> =
+            call.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        assert_eq!(pairs, [("c", &b"d\""[..]), ("e", b"f"), ("e", b"g")]);
+        for odd in ["1", "true", "{}", "[null]", "[[]]"] {
+            assert!(Call::read(&format!(r#"{{"headers": {{"a": {odd}}}}}"#)).is_err(), "{odd}");
+        }
         let bad = Call::read(r#"{"body": "?", "isBase64Encoded": true}"#).unwrap();
         assert_eq!(bad.body, None);
     }
