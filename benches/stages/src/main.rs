@@ -8,6 +8,7 @@ use std::{hint::black_box, sync::Arc};
 
 use anyhow::{Context, anyhow, bail, ensure};
 use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::config::IdentityCache;
 use aws_smithy_runtime_api::{
     client::{
         behavior_version::BehaviorVersion,
@@ -62,6 +63,7 @@ fn aws() -> anyhow::Result<Clients> {
         .region(Region::new("us-east-1"))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .http_client(client)
+        .identity_cache(IdentityCache::no_cache())
         .build();
     Ok(Clients::from_config(&config, Patience::INGEST))
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::config::{
-    BehaviorVersion, Region, SharedCredentialsProvider, retry::RetryConfig, timeout::TimeoutConfig,
+    BehaviorVersion, IdentityCache, Region, SharedCredentialsProvider, StalledStreamProtectionConfig,
+    retry::RetryConfig, timeout::TimeoutConfig,
 };
 use aws_smithy_http_client::{Builder, ConnectorBuilder, proxy::ProxyConfig, tls};
 use aws_smithy_runtime_api::client::{
@@ -134,6 +135,7 @@ impl Clients {
             .into_builder()
             .retry_config(retries(patience))
             .timeout_config(limits(patience))
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
         Self {
             dynamodb: aws_sdk_dynamodb::Client::new(&shared),
@@ -216,6 +218,10 @@ fn shared(identity: Identity, patience: Patience) -> SdkConfig {
         .credentials_provider(SharedCredentialsProvider::new(identity.credentials))
         .retry_config(retries(patience))
         .timeout_config(limits(patience))
+        // An answer that stops half-way is within an attempt, which has its limit.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        // They are in the environment, and stay the same for as long as the process.
+        .identity_cache(IdentityCache::no_cache())
         .build()
 }
 

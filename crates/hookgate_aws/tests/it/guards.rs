@@ -64,6 +64,17 @@ async fn an_attempt_that_hangs_is_given_up_and_made_again() {
 }
 
 #[tokio::test]
+async fn an_answer_that_stops_half_way_is_given_up_and_asked_for_again() {
+    let server = Server::start(Answer::Half).await;
+    let patience = Patience { attempt: Duration::from_millis(200), operation: Duration::from_secs(600) };
+    let store = Store::new(clients(server.url(""), server.url(""), patience).dynamodb, TABLE);
+    let event = order("o1");
+    let stored = timeout(SOON, store.put_event(&event, &frame(&event), RETENTION_DAYS)).await;
+    stored.expect("it has no end").unwrap_err();
+    assert_eq!(server.got().len(), 3, "each attempt has its limit");
+}
+
+#[tokio::test]
 async fn a_call_that_hangs_ends_with_its_operation() {
     let patience = Patience { attempt: Duration::from_secs(600), operation: Duration::from_millis(500) };
     let world = World::with(patience).await;

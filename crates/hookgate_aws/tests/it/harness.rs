@@ -288,7 +288,13 @@ impl Got {
 /// What a server says.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
-    With { status: u16, headers: Vec<(&'static str, String)>, body: String },
+    With {
+        status: u16,
+        headers: Vec<(&'static str, String)>,
+        body: String,
+    },
+    /// The beginning of a body, and nothing after it.
+    Half,
     Never,
 }
 
@@ -409,6 +415,11 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
     shared.got.lock().unwrap().push(got);
     let answer = shared.answer.lock().unwrap().clone();
     let Answer::With { status, headers, body } = answer else {
+        if matches!(answer, Answer::Half) {
+            let half =
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: 9\r\n\r\n{";
+            drop(stream.write_all(half).await);
+        }
         // Until the other side gives up.
         drop(stream.read(&mut [0]).await);
         return;
