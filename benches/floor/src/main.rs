@@ -1,7 +1,8 @@
 //! The floor: the same SDK crates as the functions have, and as many calls of AWS, with nothing around them.
 //!
 //! `floor` stands for ingest: one `PutItem` and one `SendMessage` at the same time. `floor worker` stands for worker: for
-//! each message of a batch a `GetItem`, then three times `UpdateItem`, one after the other.
+//! each message of a batch a `GetItem`, then three times `UpdateItem`, one after the other. `floor warm` is the first with its
+//! connections opened before it is ready, as ingest does it.
 //!
 //! Absent on purpose: verification, routing, time limits, outbox, logs. No receiver that stores and queues can do less,
 //! so what the functions take beyond this is what hookgate takes.
@@ -49,6 +50,15 @@ impl Floor {
             table: variable("HOOKGATE_TABLE")?,
             queue: variable("HOOKGATE_QUEUE_URL")?,
         })
+    }
+
+    /// Opens both connections; what they are asked for does not matter.
+    async fn warm_up(&self) {
+        let none = AttributeValue::S("-".to_owned());
+        let get =
+            self.dynamodb.get_item().table_name(&self.table).key("pk", none.clone()).key("sk", none).send();
+        let attributes = self.sqs.get_queue_attributes().queue_url(&self.queue).send();
+        drop(tokio::join!(get, attributes));
     }
 
     /// As ingest does for a request.
@@ -106,9 +116,15 @@ fn variable(name: &str) -> Result<String, Error> {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let floor = &Floor::from_env()?;
-    match std::env::args().nth(1).as_deref() {
-        None => lambda_runtime::run(service_fn(async |event| floor.receive(event).await)).await,
+    let kind = std::env::args().nth(1);
+    if kind.as_deref() == Some("warm") {
+        floor.warm_up().await;
+    }
+    match kind.as_deref() {
+        None | Some("warm") => {
+            lambda_runtime::run(service_fn(async |event| floor.receive(event).await)).await
+        }
         Some("worker") => lambda_runtime::run(service_fn(async |event| floor.work(event).await)).await,
-        Some(other) => Err(Error::from(format!("usage: floor [worker], not {other}"))),
+        Some(other) => Err(Error::from(format!("usage: floor [warm|worker], not {other}"))),
     }
 }
