@@ -31,7 +31,10 @@ const OWN: [&str; 2] = ["level", "_aws"];
 /// What most lines fit in.
 const LINE_BYTES: usize = 1024;
 
-/// Starts logging to the standard output. What is logged is [`filter`]'s to say.
+/// Starts logging to the standard output.
+///
+/// What is logged is said by `AWS_LAMBDA_LOG_LEVEL`, which Lambda sets, else `RUST_LOG`: a level, or several such as
+/// `warn,ingest=debug`. Else, and where that makes no sense, it is `info`.
 pub fn init() {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let namespace = variable(env::METRICS_NAMESPACE);
@@ -41,8 +44,6 @@ pub fn init() {
     drop(tracing::subscriber::set_global_default(lines));
 }
 
-/// What is logged: `AWS_LAMBDA_LOG_LEVEL`, which Lambda sets, else `RUST_LOG`, a level or several such as
-/// `warn,ingest=debug`; else, and where that makes no sense, `info`.
 fn filter(variable: impl Fn(&str) -> Option<String>) -> Targets {
     let asked = variable("AWS_LAMBDA_LOG_LEVEL").or_else(|| variable("RUST_LOG")).unwrap_or_default();
     match asked.parse() {
