@@ -2,8 +2,8 @@
 """Measures the local gateway, and `hookgate send` as what loads it: python3 benches/local.py --page docs/benchmarks.md
 
 The gateway is `hookgate dev` with its own table and queue, in memory and on disk. The load is `hookgate send`, which is then
-measured by itself against a server that answers at once, beside curl, which sends one request that was signed before. What
-is made is in target/benches/. Needs Node.js and curl.
+measured by itself against a server that answers at once, beside curl, which sends one body and signs nothing. What is made
+is in target/benches/. Needs Node.js and curl.
 """
 
 import argparse

@@ -644,8 +644,10 @@ async fn stands_still(
     (messages, worker)
 }
 
-/// What a worker asks before it begins an action, and what it writes down when all are done.
+/// What a worker asks before it begins an action: the operation, and what is in the request.
 const HOW_THE_DESTINATION_STANDS: (&str, &str) = ("GetItem", r#""S":"X""#);
+
+/// What it writes down when all are done.
 const THE_RESULT: (&str, &str) = ("UpdateItem", r#"":status":{"S":"done"}"#);
 
 #[tokio::test(flavor = "multi_thread")]

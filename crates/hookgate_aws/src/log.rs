@@ -16,7 +16,6 @@ use tracing::{
     field::{Field, Visit},
     level_filters::LevelFilter,
     span,
-    subscriber::Interest,
 };
 use tracing_subscriber::filter::Targets;
 
@@ -83,10 +82,6 @@ impl Lines {
 }
 
 impl Subscriber for Lines {
-    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if self.enabled(metadata) { Interest::always() } else { Interest::never() }
-    }
-
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.is_event() && self.filter.would_enable(metadata.target(), metadata.level())
     }

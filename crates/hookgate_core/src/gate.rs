@@ -239,6 +239,16 @@ mod tests {
         admit(source, source.mode, &secrets(), &Fetched::default(), &request, request.received_at)
     }
 
+    fn refused(admission: &Admission) -> Option<Refusal> {
+        match admission {
+            Admission::Refused(reason) => Some(reason.refusal()),
+            Admission::Event(_)
+            | Admission::Answer(_)
+            | Admission::Visit { .. }
+            | Admission::Quarantine { .. } => None,
+        }
+    }
+
     #[test]
     fn a_challenge_is_answered_only_when_it_is_signed() {
         let config = Config::parse(CONFIG).unwrap();
@@ -277,14 +287,7 @@ mod tests {
             (slack(&config, br#"{"type": "url_verification", "challenge": "c"}"#, "key"), false, None),
         ] {
             assert_eq!(admission.may_lack_a_secret(), may_lack, "{admission:?}");
-            let refused = match &admission {
-                Admission::Refused(reason) => Some(reason.refusal()),
-                Admission::Event(_)
-                | Admission::Answer(_)
-                | Admission::Visit { .. }
-                | Admission::Quarantine { .. } => None,
-            };
-            assert_eq!(refused, refusal, "{admission:?}");
+            assert_eq!(refused(&admission), refusal, "{admission:?}");
         }
     }
 
@@ -317,19 +320,9 @@ mod tests {
     fn size_and_method_come_first() {
         let config = Config::parse(CONFIG).unwrap();
         let source = &config.sources[&Name::parse("small").unwrap()];
-        let refusal = |request: &Request| match admit(
-            source,
-            source.mode,
-            &Secrets::default(),
-            &Fetched::default(),
-            request,
-            request.received_at,
-        ) {
-            Admission::Refused(reason) => Some(reason.refusal()),
-            Admission::Event(_)
-            | Admission::Answer(_)
-            | Admission::Visit { .. }
-            | Admission::Quarantine { .. } => None,
+        let refusal = |request: &Request| {
+            let (none, fetched) = (Secrets::default(), Fetched::default());
+            refused(&admit(source, source.mode, &none, &fetched, request, request.received_at))
         };
         assert_eq!(refusal(&testing::request(b"0123456789")), None);
         assert_eq!(refusal(&testing::request(b"0123456789a")), Some(Refusal::TooLarge));
