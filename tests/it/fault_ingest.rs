@@ -272,7 +272,7 @@ fn event(world: &World, id: &str) -> Event {
     };
     let secret = SHOP_SECRET.into();
     let verified = source.verifier.verify(&request, &[&secret], world.now()).unwrap();
-    Event::new(source, &verified).unwrap().0
+    Event::new(source, &verified).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

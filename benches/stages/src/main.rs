@@ -90,7 +90,7 @@ fn verified(source: &Source, request: &Request, secrets: &Secrets) -> anyhow::Re
     let active = secrets.active(&source.secret);
     let verified =
         source.verifier.verify_fetched(request, &active, &Fetched::default(), request.received_at)?;
-    Ok(Event::new(source, &verified)?.0)
+    Ok(Event::new(source, &verified)?)
 }
 
 #[tokio::main(flavor = "current_thread")]

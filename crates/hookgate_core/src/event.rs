@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    body::{self, BodyError, View},
+    body::{self, BodyError, Members, View},
     codec,
     config::Source,
     ids::{EventId, Name},
@@ -88,7 +88,7 @@ impl Event {
     ///
     /// # Errors
     /// [`EventError`]: 400 or 415 for the sender.
-    pub fn new(source: &Source, verified: &Verified<'_>) -> Result<(Self, View), EventError> {
+    pub fn new(source: &Source, verified: &Verified<'_>) -> Result<Self, EventError> {
         Self::derive(source, verified, None)
     }
 
@@ -98,11 +98,7 @@ impl Event {
     ///
     /// # Errors
     /// [`EventError`]
-    pub fn unverified(
-        source: &Source,
-        request: &Request,
-        reason: String,
-    ) -> Result<(Self, View), EventError> {
+    pub fn unverified(source: &Source, request: &Request, reason: String) -> Result<Self, EventError> {
         Self::derive(source, &Verified::unproved(request), Some(reason))
     }
 
@@ -110,9 +106,9 @@ impl Event {
         source: &Source,
         verified: &Verified<'_>,
         unverified: Option<String>,
-    ) -> Result<(Self, View), EventError> {
+    ) -> Result<Self, EventError> {
         let request = verified.request();
-        let view = view_for(source, request)?;
+        let view = view_of(source, request, &source.looked_at)?;
         for locator in &source.required {
             if locator.find(request, Some(&view)).is_none() {
                 return Err(EventError::FieldMissing { place: locator.to_string() });
@@ -139,12 +135,8 @@ impl Event {
             }
         });
         let occurred_at = source.time.find(request, Some(&view)).and_then(|text| EpochMillis::parse(&text));
-        let mut request = request.clone();
-        keep_what_may_be_kept(&mut request, &source.token_places);
-        Ok((
-            Self { source: source.name.clone(), id, event_type, occurred_at, unverified, order_key, request },
-            view,
-        ))
+        let request = what_may_be_kept(request, &source.token_places);
+        Ok(Self { source: source.name.clone(), id, event_type, occurred_at, unverified, order_key, request })
     }
 
     /// When it happened: the provider's time, else ours.
@@ -185,12 +177,16 @@ impl Event {
 /// # Errors
 /// [`EventError`] when the source doesn't take such a body.
 pub fn view_for(source: &Source, request: &Request) -> Result<View, EventError> {
+    view_of(source, request, &Members::WHOLE)
+}
+
+fn view_of(source: &Source, request: &Request, members: &Members) -> Result<View, EventError> {
     let media_type = request.media_type();
     if source.any_body {
         // Whatever it is, it is kept; it is looked into only if that works.
-        return Ok(body::view(request, "").unwrap_or_else(|_| body::opaque_view(&request.body)));
+        return Ok(body::view_of(request, "", members).unwrap_or_else(|_| body::opaque_view(&request.body)));
     }
-    let view = body::view(request, &source.json_field)?;
+    let view = body::view_of(request, &source.json_field, members)?;
     match view.format {
         body::Format::Json | body::Format::Form | body::Format::Xml | body::Format::Jws => Ok(view),
         body::Format::Empty => Err(BodyError::Json { line: 1, column: 0 }.into()),
@@ -208,31 +204,39 @@ fn clean_type(text: &str) -> String {
     clean
 }
 
-/// Takes out of a request what must not be stored: credentials, and the secret where it is the proof itself.
-fn keep_what_may_be_kept(request: &mut Request, tokens: &[Place]) {
+/// A request without what must not be stored: credentials, and the secret where it is the proof itself.
+fn what_may_be_kept(request: &Request, tokens: &[Place]) -> Request {
     let left_out = |name: &str| {
         HEADERS_LEFT_OUT.contains(&name)
             || name.starts_with("x-forwarded-")
             || tokens.iter().any(|place| matches!(place, Place::Header(token) if token == name))
     };
-    let mut kept = HeaderMap::new();
+    let mut headers = HeaderMap::new();
     for (name, value) in request.headers.iter().take(HEADERS_MAX) {
         if !left_out(name.as_str()) && value.len() <= HEADER_VALUE_BYTES_MAX {
-            kept.append(name.clone(), value.clone());
+            headers.append(name.clone(), value.clone());
         }
     }
-    request.headers = kept;
     let secret =
         |name: &str| tokens.iter().any(|place| matches!(place, Place::Query(token) if token == name));
-    if form_urlencoded::parse(request.query.as_bytes()).any(|(name, _)| secret(&name)) {
-        let rest: Vec<&str> = request
-            .query
+    let mut query = request.query.clone();
+    if form_urlencoded::parse(query.as_bytes()).any(|(name, _)| secret(&name)) {
+        let rest: Vec<&str> = query
             .split('&')
             .filter(|pair| !form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| secret(&name)))
             .collect();
-        request.query = rest.join("&");
+        query = rest.join("&");
     }
-    request.url = String::new();
+    Request {
+        method: request.method.clone(),
+        url: String::new(),
+        query,
+        headers,
+        body: request.body.clone(),
+        path_type: request.path_type.clone(),
+        sender: request.sender,
+        received_at: request.received_at,
+    }
 }
 
 /// What is stored of an event beside its body.
@@ -328,7 +332,7 @@ mod tests {
         }
         let secret = Secret::from("hunter2");
         let verified = source.verifier.verify(&request, &[&secret], request.received_at).unwrap();
-        let (event, _) = Event::new(source, &verified).unwrap();
+        let event = Event::new(source, &verified).unwrap();
         let kept: Vec<_> = event.request.headers.keys().map(HeaderName::as_str).collect();
         assert_eq!(kept, ["content-type", "x-other"]);
         assert_eq!((event.request.query.as_str(), event.request.url.as_str()), ("a=1&b=%20", ""));
@@ -351,7 +355,8 @@ mod tests {
         request.headers.append("x-many", http::HeaderValue::from_static("2"));
         let secret = Secret::from("hunter2");
         let verified = source.verifier.verify(&request, &[&secret], request.received_at).unwrap();
-        let (event, view) = Event::new(source, &verified).unwrap();
+        let event = Event::new(source, &verified).unwrap();
+        let view = view_for(source, &event.request).unwrap();
         let context = event.context(&view);
         assert_eq!(
             context,
@@ -365,7 +370,7 @@ mod tests {
             })
         );
         assert!(!context.to_string().contains("hunter2"));
-        let (event, view) = Event::unverified(source, &request, "forged".into()).unwrap();
+        let event = Event::unverified(source, &request, "forged".into()).unwrap();
         assert_eq!(event.context(&view)["verified"], false);
         assert!(!event.context(&view).to_string().contains("hunter2"));
     }

@@ -161,7 +161,7 @@ fn try_admit(
                 Mode::Enforce => Err(error.into()),
                 Mode::Quarantine => Ok(Admission::Quarantine { reason: error.into() }),
                 Mode::Observe => {
-                    let (event, _) = Event::unverified(source, request, error.to_string())?;
+                    let event = Event::unverified(source, request, error.to_string())?;
                     Ok(Admission::Event(Box::new(event)))
                 }
             };
@@ -170,7 +170,7 @@ fn try_admit(
     if let Some(admission) = handshake(source.handshake.after(request, &active))? {
         return Ok(admission);
     }
-    let (event, _) = Event::new(source, &verified)?;
+    let event = Event::new(source, &verified)?;
     Ok(Admission::Event(Box::new(event)))
 }
 

@@ -1,6 +1,13 @@
 //! Requests for this crate's own tests.
 
-use crate::{body::View, config::Config, event::Event, ids::Name, request::Request, time::EpochMillis};
+use crate::{
+    body::View,
+    config::Config,
+    event::{Event, view_for},
+    ids::Name,
+    request::Request,
+    time::EpochMillis,
+};
 
 /// A JSON POST received at 2026-05-28T20:26:40Z.
 pub(crate) fn request(body: &[u8]) -> Request {
@@ -20,5 +27,5 @@ pub(crate) fn event(config: &Config, source: &str, body: &[u8]) -> (Event, View)
     let source = &config.sources[&Name::parse(source).unwrap()];
     let request = request(body);
     let verified = source.verifier.verify(&request, &[], request.received_at).unwrap();
-    Event::new(source, &verified).unwrap()
+    (Event::new(source, &verified).unwrap(), view_for(source, &request).unwrap())
 }

@@ -32,6 +32,8 @@ use crate::{
     scheme::Encoding,
 };
 
+pub use crate::json::Members;
+
 /// Most fields of a form. Twilio sends about 40.
 pub const FORM_FIELDS_MAX: usize = 1_000;
 
@@ -113,11 +115,15 @@ impl View {
         Self { format, value, fields: None }
     }
 
-    fn with_fields(fields: Map<String, Value>, json_field: &str) -> Result<Self, BodyError> {
+    fn with_fields(
+        fields: Map<String, Value>,
+        json_field: &str,
+        members: &Members,
+    ) -> Result<Self, BodyError> {
         // Where a provider has no such field, a field without a name is one like any other.
         let document = if json_field.is_empty() { None } else { fields.get(json_field) };
         if let Some(document) = document.and_then(Value::as_str) {
-            let view = json_view(document.as_bytes())?;
+            let view = json_view(document.as_bytes(), members)?;
             return Ok(Self { fields: Some(fields), ..view });
         }
         Ok(Self { format: Format::Form, value: Value::Object(fields.clone()), fields: Some(fields) })
@@ -236,13 +242,21 @@ fn is_jws(body: &[u8]) -> bool {
 /// # Errors
 /// [`BodyError`] when the body is not what it says it is.
 pub fn view(request: &Request, json_field: &str) -> Result<View, BodyError> {
+    view_of(request, json_field, &Members::WHOLE)
+}
+
+/// Like [`view`], for one who looks at a few members of a document only. What is refused is the same.
+///
+/// # Errors
+/// [`BodyError`] when the body is not what it says it is.
+pub fn view_of(request: &Request, json_field: &str, members: &Members) -> Result<View, BodyError> {
     let body = unpacked(request)?;
     let media_type = request.media_type();
     if media_type == "multipart/form-data" {
         let content_type = request.header(http::header::CONTENT_TYPE.as_str()).unwrap_or_default();
-        return View::with_fields(multipart(&content_type, &body)?, json_field);
+        return View::with_fields(multipart(&content_type, &body)?, json_field, members);
     }
-    parse(&media_type, &body, json_field)
+    parse(&media_type, &body, json_field, members)
 }
 
 /// The view that a request has if nothing is known of its body but its bytes.
@@ -254,15 +268,15 @@ pub fn opaque_view(body: &[u8]) -> View {
     }
 }
 
-fn parse(media_type: &str, body: &[u8], json_field: &str) -> Result<View, BodyError> {
+fn parse(media_type: &str, body: &[u8], json_field: &str, members: &Members) -> Result<View, BodyError> {
     if body.is_empty() {
         return Ok(View::new(Format::Empty, Value::Null));
     }
     if is_json(media_type) {
-        return json_view(body);
+        return json_view(body, members);
     }
     if is_form(media_type) {
-        return View::with_fields(form(body)?, json_field);
+        return View::with_fields(form(body)?, json_field, members);
     }
     if is_xml(media_type) {
         return xml(body);
@@ -270,7 +284,7 @@ fn parse(media_type: &str, body: &[u8], json_field: &str) -> Result<View, BodyEr
     // Several vendors send JSON as text/plain or without a type (Amazon SNS among them).
     let looks_like_json =
         body.iter().find(|b| !b.is_ascii_whitespace()).is_some_and(|b| matches!(b, b'{' | b'['));
-    if looks_like_json && let Ok(view) = json_view(body) {
+    if looks_like_json && let Ok(view) = json_view(body, members) {
         return Ok(view);
     }
     if let Some(claims) = std::str::from_utf8(body).ok().and_then(jws_claims) {
@@ -279,8 +293,8 @@ fn parse(media_type: &str, body: &[u8], json_field: &str) -> Result<View, BodyEr
     Ok(opaque_view(body))
 }
 
-fn json_view(body: &[u8]) -> Result<View, BodyError> {
-    match json::parse(body) {
+fn json_view(body: &[u8], members: &Members) -> Result<View, BodyError> {
+    match json::parse_members(body, members) {
         Ok(value) => Ok(View::new(Format::Json, value)),
         Err(JsonError::Invalid { line, column }) => Err(BodyError::Json { line, column }),
         Err(JsonError::TooLarge) => Err(BodyError::TooLarge),
@@ -532,6 +546,10 @@ mod tests {
 
     use super::*;
     use crate::testing;
+
+    fn parse(media_type: &str, body: &[u8], json_field: &str) -> Result<View, BodyError> {
+        super::parse(media_type, body, json_field, &Members::WHOLE)
+    }
 
     #[test]
     fn a_field_without_a_name_is_no_document() {

@@ -3,6 +3,9 @@
 //! Seven bytes of text (`{"":0},`) are 700 in memory, as every object is a node of a B-tree with room for eleven members.
 //! A body of the size that a gateway lets through could be half a gigabyte so, and it is parsed before it is verified
 //! where the proof stands in it.
+//!
+//! Who looks at a few members only ([`Members`]) gets these. The rest is read and counted all the same, so that what is
+//! refused does not depend on who reads it.
 
 use std::{cell::Cell, fmt};
 
@@ -58,6 +61,75 @@ impl Budget {
     }
 }
 
+/// What of a document is looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members {
+    whole: bool,
+    members: Vec<(String, Members)>,
+}
+
+impl Members {
+    /// All of it.
+    pub const WHOLE: Self = Self { whole: true, members: Vec::new() };
+
+    /// Adds what is at a JSON pointer (RFC 6901). From a `*` on it is all that is there.
+    pub(crate) fn add(&mut self, pointer: &str) {
+        let mut steps = pointer.split('/').skip(1).take_while(|step| !step.starts_with('*'));
+        match steps.next() {
+            None => self.whole = true,
+            Some(step) => {
+                let name = step.replace("~1", "/").replace("~0", "~");
+                let rest = pointer.get(1 + step.len()..).unwrap_or_default();
+                match self.members.iter_mut().find(|(known, _)| *known == name) {
+                    Some((_, members)) => members.add(rest),
+                    None => {
+                        let mut members = Self::default();
+                        members.add(rest);
+                        self.members.push((name, members));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What is kept of a value.
+#[derive(Clone, Copy)]
+enum Keep<'m> {
+    All,
+    Some(&'m Members),
+    Nothing,
+}
+
+impl<'m> Keep<'m> {
+    fn of(members: &'m Members) -> Self {
+        if members.whole { Self::All } else { Self::Some(members) }
+    }
+
+    /// What is kept of a member.
+    fn member(self, name: &str) -> Self {
+        match self {
+            Self::Some(members) => {
+                let known = members.members.iter().find(|(known, _)| known == name);
+                known.map_or(Self::Nothing, |(_, members)| Self::of(members))
+            }
+            all_or_nothing @ (Self::All | Self::Nothing) => all_or_nothing,
+        }
+    }
+
+    /// What is kept of the items of a list: pointers name them by their number, so all or none.
+    fn item(self) -> Self {
+        match self {
+            Self::All | Self::Some(_) => Self::All,
+            Self::Nothing => Self::Nothing,
+        }
+    }
+
+    fn is_nothing(self) -> bool {
+        matches!(self, Self::Nothing)
+    }
+}
+
 /// Why a text was not read.
 #[derive(Debug)]
 pub(crate) enum JsonError {
@@ -74,11 +146,17 @@ pub(crate) enum JsonError {
 
 /// Reads a document.
 pub(crate) fn parse(text: &[u8]) -> Result<Value, JsonError> {
+    parse_members(text, &Members::WHOLE)
+}
+
+/// Reads a document, and keeps what is looked at: at every pointer in `members` it has what [`parse`] has there.
+pub(crate) fn parse_members(text: &[u8], members: &Members) -> Result<Value, JsonError> {
     let budget = Budget::default();
     // It stops at a depth of 128, which bounds the stack.
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let read =
-        Seed(&budget).deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
+    let read = Seed { budget: &budget, keep: Keep::of(members) }
+        .deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value));
     read.map_err(|error| match error.classify() {
         serde_json::error::Category::Data => JsonError::TooLarge,
         serde_json::error::Category::Io
@@ -89,13 +167,15 @@ pub(crate) fn parse(text: &[u8]) -> Result<Value, JsonError> {
     })
 }
 
-#[derive(Clone, Copy)]
-struct Seed<'b>(&'b Budget);
+fn within<E: de::Error>(fits: bool) -> Result<(), E> {
+    if fits { Ok(()) } else { Err(E::custom("too large")) }
+}
 
-impl Seed<'_> {
-    fn within<E: de::Error>(fits: bool) -> Result<(), E> {
-        if fits { Ok(()) } else { Err(E::custom("too large")) }
-    }
+/// A value. What is not kept is null.
+#[derive(Clone, Copy)]
+struct Seed<'s> {
+    budget: &'s Budget,
+    keep: Keep<'s>,
 }
 
 impl<'de> DeserializeSeed<'de> for Seed<'_> {
@@ -133,37 +213,72 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Value, E> {
-        self.visit_string(text.to_owned())
-    }
-
-    fn visit_string<E: de::Error>(self, text: String) -> Result<Value, E> {
-        Self::within(self.0.text(&text))?;
-        Ok(Value::String(text))
+        within(self.budget.text(text))?;
+        // A text on the way to a pointer is kept: it may be a document itself.
+        Ok(if self.keep.is_nothing() { Value::Null } else { Value::String(text.to_owned()) })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(self)? {
-            Self::within(self.0.item(list.len()))?;
-            list.push(item);
+        let mut read = 0;
+        let seed = Self { keep: self.keep.item(), ..self };
+        while let Some(item) = items.next_element_seed(seed)? {
+            within(self.budget.item(read))?;
+            read += 1;
+            if !seed.keep.is_nothing() {
+                list.push(item);
+            }
         }
-        Ok(Value::Array(list))
+        Ok(if seed.keep.is_nothing() { Value::Null } else { Value::Array(list) })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
-        while let Some(name) = members.next_key::<String>()? {
-            Self::within(self.0.member(object.len()) && self.0.text(&name))?;
-            let value = members.next_value_seed(self)?;
-            object.insert(name, value);
+        let mut read = 0;
+        while let Some((name, keep)) = members.next_key_seed(NameSeed { of: self, read })? {
+            read += 1;
+            let value = members.next_value_seed(Self { keep, ..self })?;
+            if let Some(name) = name {
+                object.insert(name, value);
+            }
         }
-        Ok(Value::Object(object))
+        Ok(if self.keep.is_nothing() { Value::Null } else { Value::Object(object) })
+    }
+}
+
+/// The name of a member, `None` where it is not kept, and what is kept of its value.
+struct NameSeed<'s> {
+    of: Seed<'s>,
+    /// Members of the object that were read before it. One that repeats is counted again.
+    read: usize,
+}
+
+impl<'de, 's> DeserializeSeed<'de> for NameSeed<'s> {
+    type Value = (Option<String>, Keep<'s>);
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'s> Visitor<'_> for NameSeed<'s> {
+    type Value = (Option<String>, Keep<'s>);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a member's name")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
+        let Seed { budget, keep } = self.of;
+        within(budget.member(self.read) && budget.text(name))?;
+        let keep = keep.member(name);
+        Ok(((!keep.is_nothing()).then(|| name.to_owned()), keep))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
 
@@ -205,6 +320,71 @@ mod tests {
         }
     }
 
+    fn members(pointers: &[&str]) -> Members {
+        let mut members = Members::default();
+        pointers.iter().for_each(|pointer| members.add(pointer));
+        members
+    }
+
+    /// A pointer to every value of a document, and to some that are not there.
+    fn pointers(value: &Value, to: &str) -> Vec<String> {
+        let escaped = |name: &str| name.replace('~', "~0").replace('/', "~1");
+        let mut all = vec![to.to_owned(), format!("{to}/0"), format!("{to}/not there")];
+        match value {
+            Value::Array(items) => {
+                all.extend(
+                    items.iter().enumerate().flat_map(|(n, item)| pointers(item, &format!("{to}/{n}"))),
+                );
+            }
+            Value::Object(members) => all.extend(
+                members.iter().flat_map(|(name, value)| pointers(value, &format!("{to}/{}", escaped(name)))),
+            ),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_looked_at_is_as_in_the_whole(value in any_json(), picks in prop::collection::vec(any::<prop::sample::Index>(), 1..4)) {
+            let text = value.to_string();
+            let whole = parse(text.as_bytes()).unwrap();
+            let all = pointers(&whole, "");
+            let picked: Vec<&str> = picks.iter().map(|pick| pick.get(&all).as_str()).collect();
+            let some = parse_members(text.as_bytes(), &members(&picked)).unwrap();
+            for pointer in picked {
+                prop_assert_eq!(some.pointer(pointer), whole.pointer(pointer), "{}", pointer);
+            }
+        }
+
+        #[test]
+        fn what_is_refused_does_not_depend_on_what_is_looked_at(text in "[\\[\\]{}\",:0-9.eE+\\-\\\\utrfalsn \n]{0,40}") {
+            let (whole, some) = (parse(text.as_bytes()), parse_members(text.as_bytes(), &members(&["/a"])));
+            match (whole, some) {
+                (Ok(_), Ok(_)) => {}
+                (Err(whole), Err(some)) => prop_assert_eq!(format!("{whole:?}"), format!("{some:?}")),
+                (whole, some) => prop_assert!(false, "{:?} {:?}", whole, some),
+            }
+        }
+    }
+
+    #[test]
+    fn what_nobody_looks_at_is_not_kept() {
+        let text = r#"{"id": "e1", "order": {"id": 1, "items": [{"a": 1}, {"a": 2}]}, "list": [1, 2], "text": "{}"}"#;
+        for (pointers, kept) in [
+            (&[][..], json!({})),
+            (&["/id", "/nope", "/id/deeper"], json!({"id": "e1"})),
+            (&["/order/id", "/text/a"], json!({"order": {"id": 1}, "text": "{}"})),
+            (&["/order/id", "/order"], json!({"order": {"id": 1, "items": [{"a": 1}, {"a": 2}]}})),
+            (&["/order/items/*/a"], json!({"order": {"items": [{"a": 1}, {"a": 2}]}})),
+            (&["/list/1"], json!({"list": [1, 2]})),
+        ] {
+            assert_eq!(parse_members(text.as_bytes(), &members(pointers)).unwrap(), kept, "{pointers:?}");
+        }
+        assert_eq!(members(&["/id", ""]), Members { whole: true, ..members(&["/id"]) });
+        assert_eq!(members(&["/a~1b/~0c"]).members[0].0, "a/b");
+    }
+
     #[test]
     fn a_document_that_would_fill_the_memory_is_not_read() {
         for (piece, times) in
@@ -212,6 +392,8 @@ mod tests {
         {
             let text = format!("[{}{piece}]", format!("{piece},").repeat(times));
             assert!(matches!(parse(text.as_bytes()), Err(JsonError::TooLarge)), "{piece}");
+            let nothing = parse_members(text.as_bytes(), &Members::default());
+            assert!(matches!(nothing, Err(JsonError::TooLarge)), "{piece}, of which nothing is kept");
         }
         let points = format!("[{}0]", r#"{"t":12345,"v":1.5},"#.repeat(225_000));
         assert!(points.len() > 4_400_000 && parse(points.as_bytes()).is_ok(), "4.5 MB of honest points");

@@ -6,7 +6,12 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::{body::View, encoding::decode, request::Request, scheme::Encoding};
+use crate::{
+    body::{Members, View},
+    encoding::decode,
+    request::Request,
+    scheme::Encoding,
+};
 
 /// One place of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,6 +174,15 @@ impl Locator {
     /// The places in the order in which they are tried.
     pub fn places(&self) -> impl Iterator<Item = &Place> {
         self.alternatives.iter().flatten()
+    }
+
+    /// Adds to what is looked at in a document.
+    pub fn add_to(&self, members: &mut Members) {
+        for place in self.places() {
+            if let Place::Json(pointer) = place {
+                members.add(pointer);
+            }
+        }
     }
 
     /// Like [`Self::find`], with a JSON value as it is: a number stays one, and lists and objects are values too.

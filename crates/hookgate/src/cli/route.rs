@@ -11,7 +11,7 @@ use hookgate_core::{
     body::{Format, View},
     config::{Config, Source},
     effect::{Effect, HttpEffect, Text},
-    event::Event,
+    event::{Event, view_for},
     gate::Reason,
     handshake::Step,
     ids::Name,
@@ -151,8 +151,9 @@ fn explain(config: &Config, source: &Source, request: &Request, event_type: Opti
     if request.method != Method::POST {
         return Outcome::Refused(Reason::Method { method: request.method.to_string() });
     }
-    let (mut event, view) = match Event::new(source, &Verified::unproved(request)) {
-        Ok(derived) => derived,
+    let derived = Event::new(source, &Verified::unproved(request));
+    let (mut event, view) = match derived.and_then(|event| Ok((event, view_for(source, request)?))) {
+        Ok(both) => both,
         Err(error) => return Outcome::Refused(error.into()),
     };
     let mut found = found(source, &event, request, &view);

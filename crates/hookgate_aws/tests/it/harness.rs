@@ -245,7 +245,7 @@ pub(crate) fn order(id: &str) -> Event {
 fn derive(config: &Config, source: &str, request: &Request) -> Event {
     let source = &config.sources[&name(source)];
     let verified = source.verifier.verify(request, &[], request.received_at).unwrap();
-    Event::new(source, &verified).unwrap().0
+    Event::new(source, &verified).unwrap()
 }
 
 pub(crate) fn frame(event: &Event) -> Vec<u8> {

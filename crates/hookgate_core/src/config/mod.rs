@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use crate::{
     actions::{Action, Kind},
+    body::Members,
     catalogue::{Answering, Provider},
     destination::Policy,
     handshake::Handshake,
@@ -63,6 +64,8 @@ pub struct Source {
     pub order: Option<Locator>,
     /// What has to be there.
     pub required: Vec<Locator>,
+    /// What of a JSON document the places above are in.
+    pub looked_at: Members,
     /// The form field in which there is JSON.
     pub json_field: String,
     /// Whether any body will do.

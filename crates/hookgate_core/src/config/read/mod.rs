@@ -12,6 +12,7 @@ use toml::{
 use super::{BODY_BYTES_MAX, Config, ConfiguredAction, Mode, Problem, RETENTION_DAYS, Source};
 use crate::{
     actions,
+    body::Members,
     catalogue::{self, Answering, Provider},
     destination::{POLICY_KEYS, Policy},
     handshake::Handshake,
@@ -235,6 +236,13 @@ fn source(
     let retention_days = retention(&written, &provider, &what, problems)?;
     let order = order(&written, &what, problems)?;
     let json_field = written.json_field.as_deref().unwrap_or(&provider.json_field).to_owned();
+    let id = written.event.id.unwrap_or_else(|| provider.event.id.clone());
+    let event_type = written.event.event_type.unwrap_or_else(|| provider.event.event_type.clone());
+    let time = written.event.time.unwrap_or_else(|| provider.event.time.clone());
+    let mut looked_at = Members::default();
+    for locator in [&id, &event_type, &time].into_iter().chain(&order).chain(&written.required) {
+        locator.add_to(&mut looked_at);
+    }
     Some(Source {
         name: name.clone(),
         token_places: verifier.token_places(),
@@ -243,11 +251,12 @@ fn source(
         addresses: written.addresses.unwrap_or_else(|| provider.addresses.clone()),
         mode: written.mode,
         body_bytes_max,
-        id: written.event.id.unwrap_or_else(|| provider.event.id.clone()),
-        event_type: written.event.event_type.unwrap_or_else(|| provider.event.event_type.clone()),
-        time: written.event.time.unwrap_or_else(|| provider.event.time.clone()),
+        id,
+        event_type,
+        time,
         order,
         required: written.required,
+        looked_at,
         json_field,
         any_body: written.any_body.unwrap_or(provider.any_body),
         identical_bodies_differ: written.identical_bodies_differ.unwrap_or(provider.identical_bodies_differ),
