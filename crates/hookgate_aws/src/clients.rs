@@ -14,14 +14,10 @@ use aws_sdk_dynamodb::config::{
     BehaviorVersion, IdentityCache, Region, SharedCredentialsProvider, StalledStreamProtectionConfig,
     retry::RetryConfig, timeout::TimeoutConfig,
 };
-use aws_smithy_http_client::{Builder, ConnectorBuilder, proxy::ProxyConfig, tls};
-use aws_smithy_runtime_api::client::{
-    connector_metadata::ConnectorMetadata,
-    http::{HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector},
-    runtime_components::RuntimeComponents,
-};
 use aws_types::SdkConfig;
 use thiserror::Error;
+
+use crate::trust::{self, BundleError, OneClient};
 
 /// How long calls may take.
 #[derive(Clone, Copy, Debug)]
@@ -61,11 +57,18 @@ pub struct Clients {
 
 /// Why clients can't be made.
 #[derive(Debug, Error)]
-#[error(
-    "the environment variable {name} is not set; Lambda sets it, `hookgate env` prints one for the local stack"
-)]
-pub struct ClientsError {
-    name: &'static str,
+pub enum ClientsError {
+    /// A variable that Lambda sets is missing.
+    #[error(
+        "the environment variable {name} is not set; Lambda sets it, `hookgate env` prints one for the local stack"
+    )]
+    Missing {
+        /// Such as `AWS_REGION`.
+        name: &'static str,
+    },
+    /// The roots to believe can't be read.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
 }
 
 /// Who calls, and from where.
@@ -81,7 +84,7 @@ impl Identity {
     /// Reads the standard `AWS_…` variables.
     pub(crate) fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ClientsError> {
         let optional = |name: &str| lookup(name).filter(|value| !value.is_empty());
-        let required = |name: &'static str| optional(name).ok_or(ClientsError { name });
+        let required = |name: &'static str| optional(name).ok_or(ClientsError::Missing { name });
         let credentials = Credentials::new(
             required("AWS_ACCESS_KEY_ID")?,
             required("AWS_SECRET_ACCESS_KEY")?,
@@ -90,7 +93,7 @@ impl Identity {
             "environment",
         );
         let region = optional("AWS_REGION").or_else(|| optional("AWS_DEFAULT_REGION"));
-        Ok(Self { region: region.ok_or(ClientsError { name: "AWS_REGION" })?, credentials })
+        Ok(Self { region: region.ok_or(ClientsError::Missing { name: "AWS_REGION" })?, credentials })
     }
 
     /// That of the local stack, which means nothing.
@@ -104,16 +107,20 @@ impl Clients {
     /// Makes clients from the standard `AWS_…` variables, read through `lookup`.
     ///
     /// `AWS_ENDPOINT_URL`, and `AWS_ENDPOINT_URL_DYNAMODB`, `…_SQS` and `…_SECRETS_MANAGER` before it, point them
-    /// somewhere else, such as the local stack.
+    /// somewhere else, such as the local stack. `AWS_CA_BUNDLE` names roots to believe in place of Amazon's.
     ///
     /// # Errors
-    /// [`ClientsError`] names a missing variable.
+    /// [`ClientsError`] names a variable that is missing or wrong.
     pub fn from_env(
         lookup: impl Fn(&str) -> Option<String>,
         patience: Patience,
     ) -> Result<Self, ClientsError> {
         let optional = |name: &str| lookup(name).filter(|value| !value.is_empty());
-        let shared = shared(Identity::from_env(&lookup)?, patience);
+        let client = match optional(trust::BUNDLE) {
+            Some(path) => OneClient::with_bundle(&path)?,
+            None => OneClient::new(),
+        };
+        let shared = shared(Identity::from_env(&lookup)?, patience, client);
         let endpoint = |service: &str| {
             optional(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| optional("AWS_ENDPOINT_URL"))
         };
@@ -122,7 +129,7 @@ impl Clients {
 
     /// Clients of the local stack's two endpoints, with credentials that mean nothing.
     pub fn local(dynamodb: impl Into<String>, sqs: impl Into<String>, patience: Patience) -> Self {
-        let shared = shared(Identity::local(), patience);
+        let shared = shared(Identity::local(), patience, OneClient::new());
         let sqs = sqs.into();
         Self::new(&shared, Some(dynamodb.into()), Some(sqs.clone()), Some(sqs))
     }
@@ -170,48 +177,9 @@ pub const LOCAL_REGION: &str = "us-east-1";
 /// Access key and secret key of the local stack: any will do, and these can't be mistaken for real ones.
 pub const LOCAL_CREDENTIALS: (&str, &str) = ("hookgate-local", "hookgate-local");
 
-/// The HTTP client of all SDK clients of a function, which share its connections and its TLS. It is what the SDK makes by
-/// itself, but made once.
-///
-/// The SDK has one for each client, and makes it twice: when a configuration is checked, to throw it away, and for the first
-/// call. Each time all roots that the system trusts are parsed.
-#[derive(Debug)]
-struct OneClient(SharedHttpClient);
-
-impl OneClient {
-    fn new() -> Self {
-        Self(Builder::new().build_with_connector_fn(|settings, components| {
-            let aws_lc = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc);
-            let mut connector = ConnectorBuilder::default().tls_provider(aws_lc);
-            connector.set_connector_settings(settings.cloned());
-            if let Some(components) = components {
-                connector.set_sleep_impl(components.sleep_impl());
-            }
-            connector.set_proxy_config(Some(ProxyConfig::from_env()));
-            connector.build()
-        }))
-    }
-}
-
-impl HttpClient for OneClient {
-    fn http_connector(
-        &self,
-        settings: &HttpConnectorSettings,
-        components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        self.0.http_connector(settings, components)
-    }
-
-    // Nor is there `validate_base_client_config`, which would make a connector to throw away.
-
-    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
-        self.0.connector_metadata()
-    }
-}
-
-fn shared(identity: Identity, patience: Patience) -> SdkConfig {
+fn shared(identity: Identity, patience: Patience, client: OneClient) -> SdkConfig {
     SdkConfig::builder()
-        .http_client(OneClient::new())
+        .http_client(client)
         // Pinned, so that an upgrade of the SDK does not change retries and time limits unseen.
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(identity.region))

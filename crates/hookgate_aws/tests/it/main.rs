@@ -11,3 +11,4 @@ mod queue;
 mod secrets;
 mod sender_keys;
 mod store;
+mod trust;
