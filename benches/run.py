@@ -56,6 +56,8 @@ fields = { status = "json:/order/status" }
 """
 # Where Linux distributions keep the roots that they trust; Lambda's has about as many.
 ROOTS = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"]
+# What the functions believe, built into them.
+AMAZON = ROOT / "crates/hookgate_aws/src/amazon_roots.pem"
 
 
 class Aws:
@@ -319,17 +321,20 @@ def sh(*command, **options):
 
 
 def certificate():
-    """A TLS server's context for localhost, who has signed for it, and a file with that beside the roots of this machine."""
-    authority, roots, cert, key = (WORK / name for name in ("authority.pem", "roots.pem", "cert.pem", "key.pem"))
+    """A TLS server's context for localhost, who has signed for it, and two files with that: beside the roots of this machine,
+    and beside Amazon's alone."""
+    files = ("authority.pem", "roots.pem", "bundle.pem", "cert.pem", "key.pem")
+    authority, roots, bundle, cert, key = (WORK / name for name in files)
     new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30"]
     sh(*new, "-keyout", WORK / "authority.key", "-out", authority, "-subj", "/CN=benchmark", stderr=subprocess.DEVNULL)
     sh(*new, "-keyout", key, "-out", cert, "-subj", "/CN=localhost", "-CA", authority, "-CAkey", WORK / "authority.key",
        "-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE", stderr=subprocess.DEVNULL)
     known = next((path for path in ROOTS if os.path.exists(path)), os.devnull)
     roots.write_text(authority.read_text() + pathlib.Path(known).read_text())
+    bundle.write_text(authority.read_text() + AMAZON.read_text())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
-    return context, authority, roots
+    return context, authority, roots, bundle
 
 
 def peers():
@@ -481,7 +486,7 @@ def main():
     workers = [Subject("floor", [floor, "worker"], [floor], is_worked_off), Subject("worker", [worker], [worker], is_worked_off),
                *(Subject(name, [*command, "worker"], files, is_worked_off) for name, command, files in others)]
     (WORK / "hookgate.toml").write_text(CONFIG)
-    context, authority, roots = certificate()
+    context, authority, roots, bundle = certificate()
     environment = {
         "PATH": os.environ["PATH"], "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "bench",
         "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1", "AWS_LAMBDA_FUNCTION_NAME": "bench",
@@ -489,8 +494,8 @@ def main():
         "AWS_LAMBDA_LOG_GROUP_NAME": "bench", "AWS_LAMBDA_LOG_STREAM_NAME": "bench",
         "HOOKGATE_TABLE": "events",
         "HOOKGATE_SECRETS": "bench", "HOOKGATE_CONFIG": str(WORK / "hookgate.toml"), "BENCH_SECRET": SECRET,
-        # Rust and Python read all roots that a machine trusts; Node.js has them built in.
-        "SSL_CERT_FILE": str(roots), "AWS_CA_BUNDLE": str(roots), "NODE_EXTRA_CA_CERTS": str(authority),
+        # The SDK and Python read all roots that a machine trusts, Node.js has them built in, and hookgate has Amazon's.
+        "SSL_CERT_FILE": str(roots), "AWS_CA_BUNDLE": str(bundle), "NODE_EXTRA_CA_CERTS": str(authority),
         "POWERTOOLS_SERVICE_NAME": "bench",
     }
     asked, parts = machine(), []

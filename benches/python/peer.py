@@ -18,6 +18,8 @@ from aws_lambda_powertools.utilities.idempotency import (
     idempotent,
 )
 
+# boto3 brings all roots with it, and this stands in for them.
+os.environ["AWS_CA_BUNDLE"] = os.environ["SSL_CERT_FILE"]
 TABLE = os.environ["HOOKGATE_TABLE"]
 QUEUE_URL = os.environ["HOOKGATE_QUEUE_URL"]
 SECRET = os.environ["BENCH_SECRET"].encode()
