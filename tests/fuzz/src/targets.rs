@@ -8,11 +8,11 @@ use std::{
 use hookgate_core::{
     Fetched,
     actions::About,
-    body::{self, Format, View},
+    body::{self, Format, Members, View},
     catalogue::{self, Provider},
     codec::{self, Message},
     config::Config,
-    event::Event,
+    event::{Event, view_for},
     gate::{self, Admission},
     ids::{EventId, Name},
     lifecycle::Attempts,
@@ -177,7 +177,8 @@ pub fn templates(input: &[u8]) {
     }
     let Some(request) = typed("application/json", input) else { return };
     for source in SHIPPED.sources.values() {
-        let Ok((event, view)) = Event::unverified(source, &request, "fuzzed".into()) else { continue };
+        let Ok(event) = Event::unverified(source, &request, "fuzzed".into()) else { continue };
+        let view = view_for(source, &event.request).unwrap();
         let context = event.context(&view);
         let Ok(actions) = hookgate_core::routing::actions(&SHIPPED, &event, &context) else { continue };
         for action in actions {
@@ -293,6 +294,12 @@ pub fn locators(input: &[u8]) {
     let view = body::view(&request, "").ok();
     let value = locator.find_value(&request, view.as_ref());
     assert!(locator.find(&request, view.as_ref()).is_none() || value.is_some());
+    let mut members = Members::default();
+    locator.add_to(&mut members);
+    let looked_at = body::view_of(&request, "", &members).ok();
+    assert_eq!(looked_at.is_some(), view.is_some(), "what is refused depends on who reads it");
+    let found = locator.find_value(&request, looked_at.as_ref());
+    assert_eq!(found, value, "another is found in what is looked at");
 }
 
 /// Bodies of the samples: those of sources that sign the exact bytes can't be any others.
@@ -340,7 +347,7 @@ pub fn ingest(input: &[u8]) {
             );
             assert!(event.request.url.is_empty() && !event.request.headers.contains_key("authorization"));
             written_and_read_back(event);
-            let (stored, _) = Event::new(
+            let stored = Event::new(
                 source,
                 &source
                     .verifier
