@@ -223,7 +223,12 @@ impl Ingest {
         let now = self.ambient.now();
         let active = secrets.active(&source.secret);
         let known = self.keys.known(&source.verifier, request, &active, now).await;
-        let admission = gate::admit(source, source.mode, secrets, &known, request, received_at);
+        let mut admission = gate::admit(source, source.mode, secrets, &known, request, received_at);
+        if !known.is_empty() && admission.may_lack_a_key() {
+            // The sender may have published another one since. Without those that are not fresh it is asked for again.
+            let fresh = self.keys.fresh(&source.verifier, request, &active, now).await;
+            admission = gate::admit(source, source.mode, secrets, &fresh, request, received_at);
+        }
         let Admission::Refused(Reason::Verify(VerifyError::KeyNeeded { url })) = &admission else {
             return Ok(admission);
         };
