@@ -16,7 +16,7 @@ use crate::egress::{Egress, EgressError, SendError};
 const KEEP_MS: i64 = 60 * 60_000;
 
 /// Age from which a key is fetched again for a signature that does not verify with it, as that is how a new one shows
-/// itself (OpenID Connect Core 1.0, section 10.1.1), and for an answer that had no key in it. Forged messages make one
+/// itself (`OpenID` Connect Core 1.0, section 10.1.1), and for an answer that had no key in it. Forged messages make one
 /// fetch of an address in this time.
 const AGAIN_MS: i64 = 30_000;
 
