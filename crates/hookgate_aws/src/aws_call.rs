@@ -34,6 +34,9 @@ use crate::{
 /// How much of an answer is read. Ids and errors are much shorter; what a function returns is of no interest.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
+/// The header with the request's id, which every answer of Lambda has.
+const REQUEST_ID: &str = "x-amzn-requestid";
+
 /// How much of an error's message is told, in characters, so that the rest of the detail has room.
 const MESSAGE_CHARS_MAX: usize = 120;
 
@@ -199,7 +202,7 @@ impl Answer {
     }
 
     fn request_id(&self) -> String {
-        self.header("x-amzn-requestid").map(printable).unwrap_or_default()
+        self.header(REQUEST_ID).map(printable).unwrap_or_default()
     }
 }
 
@@ -252,6 +255,8 @@ fn judge(effect: &AwsEffect, answer: &Answer, now: EpochMillis) -> Performed {
                 _ => foreign(),
             }
         }
+        // What a function returns may be anything, so that it is Lambda's answer only its header says.
+        AwsAnswer::Function if answer.header(REQUEST_ID).is_none() => foreign(),
         AwsAnswer::Function => match answer.header("x-amz-function-error") {
             None => Performed::done(format!("{title} took it as {}", answer.request_id())),
             // What a function says of its error may have the event in it, and the function's own log has it all.
@@ -480,6 +485,14 @@ mod tests {
                 ("done", "Step Functions had started it before"),
             ),
             // Not what the service says.
+            (
+                &function,
+                200,
+                &[],
+                "<html>Welcome</html>",
+                ("again", "Lambda answered 200, but not as Lambda does"),
+            ),
+            (&function, 202, &[], "", ("again", "Lambda answered 202, but not as Lambda does")),
             (&ses, 200, &[], "", ("again", "SES answered 200, but not as SES does")),
             (&sns, 200, &[], "<html>Welcome</html>", ("again", "SNS answered 200, but not as SNS does")),
             (&bus, 200, &[], "{}", ("again", "EventBridge answered 200, but not as EventBridge does")),

@@ -6,12 +6,17 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, Select},
 };
 use hookgate_core::{
+    codec::{self, CodecError, Message},
+    config::Source,
+    event::Event,
     ids::{EventId, Name},
     quarantine::{DAYS, PER_DAY_MAX, Quarantined},
     time::EpochMillis,
 };
+use thiserror::Error;
 
 use crate::{
+    queue::{Queue, QueueError},
     schema::{
         COUNT, FRAME, FRAME_BYTES_MAX, PK, REASON, SK, TTL, parse_quarantine_sk, quarantine_count_sk,
         quarantine_pk, quarantine_sk,
@@ -28,6 +33,39 @@ pub enum Kept {
     Full,
     /// It is larger than an item.
     TooLarge,
+}
+
+/// Why a delivery could not be let in.
+#[derive(Debug, Error)]
+pub enum ReleaseError {
+    /// It can't be written as an event is stored.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// The table.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The queue.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+}
+
+/// Lets in a delivery that was found to be `event`: stores and queues it, then takes it out of quarantine. A crash in
+/// between lets it in twice, which is once.
+///
+/// # Errors
+/// [`ReleaseError`]; letting it in again is harmless.
+pub async fn release(
+    store: &Store,
+    queue: &Queue,
+    source: &Source,
+    event: &Event,
+    delivery: &Quarantined,
+) -> Result<(), ReleaseError> {
+    let frame = codec::encode(event, 0)?;
+    store.put_event(event, &frame, source.retention_days).await?;
+    queue.send(&Message::pointing(&event.source, &event.id), 0, None).await?;
+    store.quarantine_delete(&delivery.source, delivery.request.received_at, &delivery.id).await?;
+    Ok(())
 }
 
 impl Store {

@@ -10,10 +10,15 @@ use reqwest::StatusCode;
 use thiserror::Error;
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::egress::{Egress, EgressError};
+use crate::egress::{Egress, EgressError, SendError};
 
 /// Age at which a key is fetched again: providers keep an old key published for a day or more when they change it.
 const KEEP_MS: i64 = 60 * 60_000;
+
+/// Age from which a key is fetched again for a signature that does not verify with it, as that is how a new one shows
+/// itself (`OpenID` Connect Core 1.0, section 10.1.1), and for an answer that had no key in it. Forged messages make one
+/// fetch of an address in this time.
+const AGAIN_MS: i64 = 30_000;
 
 /// Most bytes of a key document. Google's is 2 KB, Microsoft's 20.
 const BYTES_MAX: usize = 256 * 1024;
@@ -94,11 +99,8 @@ impl SenderKeys {
         secrets: &[&Secret],
         now: EpochMillis,
     ) -> Arc<Fetched> {
-        if self.for_tests {
-            let own = sign::test_keys(verifier, request, secrets);
-            if !own.is_empty() {
-                return Arc::new(own);
-            }
+        if let Some(own) = self.own(verifier, request, secrets) {
+            return own;
         }
         let mut known = self.known.lock().await;
         let (kept, old): (Vec<_>, Vec<_>) = std::mem::take(&mut known.addresses)
@@ -109,6 +111,32 @@ impl SenderKeys {
             Arc::make_mut(&mut known.fetched).remove(&url);
         }
         known.fetched.clone()
+    }
+
+    /// What was fetched within the last half minute: with it a signature can fail that is genuine only if it is
+    /// by a key of this very moment. Keys of the local program's own are always that fresh.
+    pub async fn fresh(
+        &self,
+        verifier: &Verifier,
+        request: &Request,
+        secrets: &[&Secret],
+        now: EpochMillis,
+    ) -> Arc<Fetched> {
+        if let Some(own) = self.own(verifier, request, secrets) {
+            return own;
+        }
+        let known = self.known.lock().await;
+        let mut fetched = known.fetched.clone();
+        // A clock that went ahead and came back must not make old keys fresh.
+        for (url, _) in known.addresses.iter().filter(|(_, at)| now.millis_since(*at).abs() >= AGAIN_MS) {
+            Arc::make_mut(&mut fetched).remove(url);
+        }
+        fetched
+    }
+
+    fn own(&self, verifier: &Verifier, request: &Request, secrets: &[&Secret]) -> Option<Arc<Fetched>> {
+        let own = self.for_tests.then(|| sign::test_keys(verifier, request, secrets));
+        own.filter(|own| !own.is_empty()).map(Arc::new)
     }
 
     /// Fetches what is at an address that [`VerifyError::KeyNeeded`] named, and returns everything known then.
@@ -151,24 +179,20 @@ impl SenderKeys {
     }
 
     async fn get(&self, url: &str) -> Result<Vec<u8>, SenderKeysError> {
-        let unreachable = |error: reqwest::Error| SenderKeysError::Unreachable {
+        let unreachable = |error: SendError| SenderKeysError::Unreachable {
             url: url.to_owned(),
-            reason: match () {
-                () if error.is_timeout() => "no answer in time",
-                () if error.is_connect() => "could not be connected to",
-                () => "the connection broke",
-            }
-            .to_owned(),
+            reason: error.to_string(),
         };
+        let broken = |error: reqwest::Error| unreachable(SendError::of(&error));
         // Made when it is first needed: most installations have no sender that publishes its keys.
-        let egress = self.egress.get_or_try_init(|| async { Egress::new(&[]) }).await.map_err(unreachable)?;
+        let egress = self.egress.get_or_try_init(|| async { Egress::new(&[]) }).await.map_err(broken)?;
         let (client, address) = egress.client(url)?;
-        let mut response = client.get(address).timeout(TIMEOUT).send().await.map_err(unreachable)?;
+        let mut response = egress.send(client.get(address).timeout(TIMEOUT)).await.map_err(unreachable)?;
         if !response.status().is_success() {
             return Err(SenderKeysError::Status { url: url.to_owned(), status: response.status() });
         }
         let mut content = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+        while let Some(chunk) = response.chunk().await.map_err(broken)? {
             content.extend_from_slice(&chunk);
             if content.len() > BYTES_MAX {
                 return Err(SenderKeysError::TooLarge { url: url.to_owned() });

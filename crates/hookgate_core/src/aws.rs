@@ -140,7 +140,7 @@ pub enum AwsAnswer {
     Id(&'static str),
     /// A 2xx may still say `FailedEntryCount`, with the code of each entry that was not taken.
     Entries,
-    /// A 2xx says it, unless the header `x-amz-function-error` is there.
+    /// A 2xx with the id of its request says it, unless the header `x-amz-function-error` is there.
     Function,
     /// A 2xx has an ARN in this field. An error with this code means that it was done by an earlier try.
     Started {

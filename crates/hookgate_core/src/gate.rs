@@ -55,6 +55,15 @@ impl Admission {
             Self::Answer(_) | Self::Visit { .. } => false,
         }
     }
+
+    /// Whether it might be another one with keys of the sender's that are fresh, where it publishes them.
+    pub fn may_lack_a_key(&self) -> bool {
+        match self {
+            Self::Refused(Reason::Verify(VerifyError::KeyUnusable { .. }))
+            | Self::Quarantine { reason: Reason::Verify(VerifyError::KeyUnusable { .. }) } => true,
+            other => other.may_lack_a_secret(),
+        }
+    }
 }
 
 /// Why a request was refused, for the operator.
@@ -288,6 +297,23 @@ mod tests {
         ] {
             assert_eq!(admission.may_lack_a_secret(), may_lack, "{admission:?}");
             assert_eq!(refused(&admission), refusal, "{admission:?}");
+        }
+    }
+
+    #[test]
+    fn a_signature_that_fails_and_an_answer_without_a_key_may_lack_a_key() {
+        let reason = |error| Reason::Verify(error);
+        let unusable = || reason(VerifyError::KeyUnusable { url: "https://keys.example/".into() });
+        for (admission, may_lack) in [
+            (Admission::Refused(unusable()), true),
+            (Admission::Quarantine { reason: unusable() }, true),
+            (Admission::Refused(reason(VerifyError::SignatureMismatch)), true),
+            (Admission::Quarantine { reason: reason(VerifyError::SignatureMismatch) }, true),
+            (Admission::Refused(reason(VerifyError::KeyForeign)), false),
+            (Admission::Refused(Reason::Kept), false),
+            (Admission::Visit { url: String::new() }, false),
+        ] {
+            assert_eq!(admission.may_lack_a_key(), may_lack, "{admission:?}");
         }
     }
 

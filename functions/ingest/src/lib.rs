@@ -154,10 +154,7 @@ impl Ingest {
             }
             Admission::Refused(reason) => match reason.refusal() {
                 Refusal::Unavailable => line.failed(&reason),
-                // It may be signed with a secret that is newer than these. Many senders give up after a 4xx.
-                Refusal::Signature if may_lack_a_secret && self.secrets.may_be_outdated().await => {
-                    line.failed(&format_args!("{reason}, and the secrets could not be read again"))
-                }
+                Refusal::Signature => self.refuse(source, &reason, may_lack_a_secret, &line).await,
                 refusal => line.refused_by(source, refusal, &reason),
             },
             Admission::Visit { url } => match self.keys.visit(&url, now).await {
@@ -168,12 +165,11 @@ impl Ingest {
                 Err(error) => line.failed(&error),
             },
             Admission::Quarantine { reason } => {
-                self.set_apart(
-                    Quarantined::new(source.name.clone(), reason.to_string(), request),
-                    &reason,
-                    &line,
-                )
-                .await
+                let delivery = Quarantined::new(source.name.clone(), reason.to_string(), request);
+                match self.set_apart(delivery, &line).await {
+                    Some(answer) => answer,
+                    None => self.refuse(source, &reason, may_lack_a_secret, &line).await,
+                }
             }
             Admission::Event(event) => {
                 let mut answer = self.keep(source, &event, &line).await;
@@ -185,30 +181,45 @@ impl Ingest {
         }
     }
 
-    /// Keeps in quarantine what was refused, as far as there is room; else it is refused.
-    async fn set_apart(&self, delivery: Quarantined, reason: &Reason, line: &Line<'_>) -> Answer {
+    /// Refuses what could not be verified.
+    async fn refuse(
+        &self,
+        source: &Source,
+        reason: &Reason,
+        may_lack_a_secret: bool,
+        line: &Line<'_>,
+    ) -> Answer {
+        // It may be signed with a secret that is newer than these. Many senders give up after a 4xx.
+        if may_lack_a_secret && self.secrets.may_be_outdated().await {
+            return line.failed(&format_args!("{reason}, and the secrets could not be read again"));
+        }
+        line.refused_by(source, Refusal::Signature, reason)
+    }
+
+    /// Keeps in quarantine what was refused; `None` where there is no room for it.
+    async fn set_apart(&self, delivery: Quarantined, line: &Line<'_>) -> Option<Answer> {
         let day = line.now.day();
         let is_full = |full: &BTreeMap<Name, String>| full.get(&delivery.source) == Some(&day);
         // A full day is remembered, so that what a stranger sends after that costs nothing.
         if self.full.lock().is_ok_and(|full| is_full(&full)) {
-            return line.refused(Refusal::Signature, reason);
+            return None;
         }
         match self.store.quarantine(&delivery, line.now).await {
             Ok(Kept::Yes) => {
                 line.quarantined(&delivery);
                 let mut answer = Answer::ok("", "");
                 answer.status = StatusCode::ACCEPTED;
-                answer
+                Some(answer)
             }
-            Ok(Kept::TooLarge) => line.refused(Refusal::Signature, reason),
+            Ok(Kept::TooLarge) => None,
             Ok(Kept::Full) => {
                 tracing::warn!(source = %delivery.source, "the quarantine of {} is full for today", delivery.source);
                 if let Ok(mut full) = self.full.lock() {
                     full.insert(delivery.source.clone(), day);
                 }
-                line.refused(Refusal::Signature, reason)
+                None
             }
-            Err(error) => line.failed(&error),
+            Err(error) => Some(line.failed(&error)),
         }
     }
 
@@ -223,7 +234,12 @@ impl Ingest {
         let now = self.ambient.now();
         let active = secrets.active(&source.secret);
         let known = self.keys.known(&source.verifier, request, &active, now).await;
-        let admission = gate::admit(source, source.mode, secrets, &known, request, received_at);
+        let mut admission = gate::admit(source, source.mode, secrets, &known, request, received_at);
+        if !known.is_empty() && admission.may_lack_a_key() {
+            // The sender may have published another one since. Without those that are not fresh it is asked for again.
+            let fresh = self.keys.fresh(&source.verifier, request, &active, now).await;
+            admission = gate::admit(source, source.mode, secrets, &fresh, request, received_at);
+        }
         let Admission::Refused(Reason::Verify(VerifyError::KeyNeeded { url })) = &admission else {
             return Ok(admission);
         };

@@ -4,18 +4,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hookgate_aws::schema::{FRAME_BYTES_MAX, parse_quarantine_sk};
 use hookgate_core::{
     codec::{self, Message},
     ids::{EventId, Name},
     lifecycle::{Attempt, AttemptOutcome, Attempts, Status},
+    quarantine::{PER_DAY_MAX, Quarantined},
 };
 use serde_json::Value;
 
 use crate::{
+    aws::says_so,
     queue::Queue,
-    site::{Service, Site},
+    site::{Function, Service, Site},
     state::Reply,
     table::{Change, Item, Table, number, text},
+    vault::QUARANTINED,
 };
 
 /// What senders have really sent, and what became of it.
@@ -47,6 +51,19 @@ struct Trouble {
     disturbed: bool,
 }
 
+/// What is watched of the quarantine.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct QuarantineWatch {
+    /// Nobody can verify what is sent to the source, as its secret is a wrong one.
+    pub(crate) is_locked: bool,
+    /// Bytes that somebody has sent with a signature that is not the sender's.
+    pub(crate) forged: BTreeSet<Vec<u8>>,
+    /// The source has had as many on some day as it may.
+    pub(crate) is_full: bool,
+    added: BTreeSet<String>,
+    counted: i64,
+}
+
 /// What is watched.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Checker {
@@ -64,6 +81,9 @@ pub(crate) struct Checker {
     pub(crate) clocks_are_wild: bool,
     /// Events that a person had run again, although they were done.
     again: BTreeSet<String>,
+    pub(crate) quarantine: QuarantineWatch,
+    /// Events that are stored.
+    stored: BTreeSet<String>,
     /// The events that have an order: when the first request came, and when the first was answered 2xx.
     lane: BTreeMap<String, (i64, Option<i64>)>,
 }
@@ -120,7 +140,7 @@ impl Checker {
         let id = event_id(&body);
         match self.genuine.get(&id) {
             None => self.broken(format!("I4: {action} was run for `{id}`, which nobody has sent")),
-            Some(genuine) if action.ends_with("post") && genuine.body != body.as_bytes() => {
+            Some(genuine) if !WORDED.contains(&action.as_str()) && genuine.body != body.as_bytes() => {
                 self.broken(format!("I5: {action} was not given the bytes that were sent for {id}"));
             }
             Some(_) => {}
@@ -131,6 +151,10 @@ impl Checker {
         let key = (id.clone(), action.clone());
         if self.done.contains(&key) && !is_late && !self.clocks_are_wild {
             self.broken(format!("I3: {action} took effect for {id} after it was written down as done"));
+        }
+        // Of an execution the service knows the name, whatever has gone wrong.
+        if action == "ship" && self.effects.contains_key(&key) && !self.again.contains(&id) {
+            self.broken(format!("I3: {action} was started for {id} under two names"));
         }
         let before = self.effects.entry(key).or_default();
         let last = before.last().cloned();
@@ -153,10 +177,8 @@ impl Checker {
 
     /// A worker gets to know how a call outward went.
     pub(crate) fn heard(&mut self, call: u64, service: Service, reply: &Option<Reply>) {
-        // A bus that answers 200 may have refused what it was sent, or is no bus.
-        let says_so = |service: Service, body: &str| service != Service::Bus || body.contains("EventId");
         match reply {
-            Some(Reply::Answer { status: 200..300, body, .. }) if says_so(service, body) => {}
+            Some(Reply::Answer { status: 200..300, body, headers }) if says_so(service, headers, body) => {}
             _ => return,
         }
         let effects = self.effects.values_mut().flatten();
@@ -202,6 +224,9 @@ impl Checker {
         if let Some((_, accepted_ms)) = self.lane.get_mut(id) {
             accepted_ms.get_or_insert(now_ms);
         }
+        let is_quarantined = self.genuine.get(id).is_some_and(|genuine| {
+            status == 202 && self.is_quarantined(&genuine.source, &genuine.body, table)
+        });
         let Some(genuine) = self.genuine.get_mut(id) else {
             return self.broken(format!("I4: what nobody has sent was answered with {status}: {id}"));
         };
@@ -217,9 +242,9 @@ impl Checker {
                 message.id.as_str() == id && message.frame().is_ok_and(|frame| frame.is_some())
             })
         };
-        if !stored && !carried() {
+        if !stored && !is_quarantined && !carried() {
             self.broken(format!(
-                "I1: {id} was answered with {status}, and is neither stored nor in a message"
+                "I1: {id} was answered with {status}, and is neither stored, in a message nor in quarantine"
             ));
         }
     }
@@ -232,6 +257,7 @@ impl Checker {
             Ok(message) => message,
             Err(error) => return self.broken(format!("a message that can't be read was sent: {error}")),
         };
+        self.is_let_in(&message.source, &message.id, "queued");
         match message.frame() {
             Ok(Some(frame)) => self.frame(message.source, message.id, &frame, "queued"),
             Ok(None) if !self.genuine.contains_key(message.id.as_str()) => {
@@ -267,6 +293,7 @@ impl Checker {
         match (change.pk.split_once('#'), change.sk.as_str()) {
             (Some(("E", rest)), "E") => self.event_changed(rest, change),
             (Some(("L", _)), sk) => self.status_changed(sk, change, site, by, now_ms),
+            (Some(("Q", source)), _) => self.quarantine_changed(source, change, site),
             _ => {}
         }
     }
@@ -277,11 +304,74 @@ impl Checker {
         };
         let Some((source, id)) = rest.split_once('#') else { return };
         let (Some(source), id) = (Name::parse(source), EventId::from_stored(id)) else { return };
+        self.is_let_in(&source, &id, "stored");
+        self.stored.insert(id.as_str().to_owned());
         match frame(item) {
             Some(frame) => self.frame(source, id, &frame, "stored"),
             // In parts: looked at in the end.
             None if number(item, "parts").is_some() => {}
             None => self.broken(format!("I5: the event {rest} was stored without a frame")),
+        }
+    }
+
+    // The quarantine.
+
+    /// Whether a delivery with these bytes is in quarantine.
+    pub(crate) fn is_quarantined(&self, source: &str, body: &[u8], table: &Table) -> bool {
+        let mut all =
+            table.under("Q#").filter(|(pk, ..)| pk.split_once('#').is_some_and(|(_, name)| name == source));
+        all.any(|(_, _, item)| set_apart(source, item).is_some_and(|kept| kept.request.body == body))
+    }
+
+    /// Whether the quarantine may have had no room for a delivery: it was full, or that is too large for it. Either is
+    /// no excuse when the source can tell what is genuine.
+    pub(crate) fn has_no_room(&self, source: &str, body: &[u8]) -> bool {
+        let is_large = body.len() > FRAME_BYTES_MAX;
+        source == QUARANTINED.0 && self.quarantine.is_locked && (self.quarantine.is_full || is_large)
+    }
+
+    /// Something was stored or queued as an event.
+    fn is_let_in(&mut self, source: &Name, id: &EventId, how: &str) {
+        if self.quarantine.is_locked && source.as_str() == QUARANTINED.0 {
+            self.broken(format!("I4: {id} was {how} before anybody could tell whether it is genuine"));
+        }
+    }
+
+    fn quarantine_changed(&mut self, source: &str, change: &Change, site: Site) {
+        let after = change.after.as_ref();
+        if change.sk.starts_with("N#") {
+            let count = |item: Option<&Item>| item.and_then(|item| number(item, "n")).unwrap_or_default();
+            self.quarantine.counted += count(after) - count(change.before.as_ref());
+            self.quarantine.is_full |= count(after) == PER_DAY_MAX;
+            if count(after) > PER_DAY_MAX {
+                self.broken(format!("{} deliveries of a day are in quarantine", count(after)));
+            }
+            return;
+        }
+        // Another person has let it in before.
+        if change.before.is_none() && after.is_none() {
+            return;
+        }
+        let Some(kept) = after.or(change.before.as_ref()).and_then(|item| set_apart(source, item)) else {
+            return self.broken("what is in quarantine can't be read");
+        };
+        let body = &kept.request.body;
+        let genuine =
+            self.genuine.iter().find(|(_, genuine)| genuine.body == *body).map(|(id, _)| id.clone());
+        if genuine.is_none() && !self.quarantine.forged.contains(body) {
+            self.broken("I5: what is in quarantine was never sent like that");
+        }
+        if after.is_some() {
+            self.quarantine.added.insert(change.sk.clone());
+            let added = i64::try_from(self.quarantine.added.len()).unwrap_or(i64::MAX);
+            if added > self.quarantine.counted {
+                self.broken("more is in quarantine than was counted");
+            }
+            return;
+        }
+        let is_let_in = genuine.is_some_and(|id| self.stored.contains(&id));
+        if site.function != Function::Operator || !is_let_in {
+            self.broken("something was taken out of quarantine that is no event yet");
         }
     }
 
@@ -351,7 +441,11 @@ impl Checker {
         let tries = is.0.iter().filter(|attempt| attempt.outcome.is_run());
         for attempt in tries.skip(was.runs()) {
             if attempt.outcome == AttemptOutcome::Done {
-                self.done.insert((id.to_owned(), attempt.action.to_string()));
+                let key = (id.to_owned(), attempt.action.to_string());
+                if !INWARD.contains(&key.1.as_str()) && !self.effects.contains_key(&key) {
+                    self.broken(format!("{} is said to be done for {id}, and never took effect", key.1));
+                }
+                self.done.insert(key);
             }
         }
         for Attempt { action, .. } in &is.0 {
@@ -382,6 +476,11 @@ impl Checker {
     pub(crate) fn at_the_end(&mut self, table: &Table, queues: [&Queue; 2]) {
         if queues.iter().any(|queue| !queue.dead.is_empty()) {
             self.broken("a dead letter killed nobody and became one again");
+        }
+        let left = |genuine: &Genuine| self.is_quarantined(&genuine.source, &genuine.body, table);
+        if let Some((id, _)) = self.genuine.iter().find(|(_, genuine)| left(genuine)) {
+            let left = format!("{id} is in quarantine although a person has let in what is genuine");
+            self.broken(left);
         }
         let statuses: BTreeMap<&str, Status> = table
             .under("L#")
@@ -443,6 +542,12 @@ impl Checker {
     }
 }
 
+/// Actions that change nothing outside.
+const INWARD: [&str; 2] = ["tally", "keep"];
+
+/// Actions whose words are their own. The others pass on the bytes that were sent.
+const WORDED: [&str; 3] = ["tell", "mail", "ask"];
+
 /// Most tries of one action: none of the simulation's is tried more often.
 const TRIES_MAX: u32 = 10;
 
@@ -463,6 +568,12 @@ pub(crate) fn attempts(item: &Item) -> Option<Attempts> {
         None => Some(Attempts::default()),
         Some(json) => serde_json::from_str(json).ok(),
     }
+}
+
+/// A delivery in quarantine; `None` for the counters beside it.
+fn set_apart(source: &str, item: &Item) -> Option<Quarantined> {
+    let (_, id) = parse_quarantine_sk(text(item, "sk")?)?;
+    Quarantined::decode(Name::parse(source)?, id, String::new(), &frame(item)?).ok()
 }
 
 fn frame(item: &Item) -> Option<Vec<u8>> {

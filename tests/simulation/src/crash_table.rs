@@ -4,14 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
-use hookgate_core::lifecycle::Status;
+use hookgate_core::{aws::AwsService, lifecycle::Status};
 
 use crate::{
     faults::{Blow, Broken, Fault, Mishap, Shot, Window},
+    keyring::PUBLISHED,
     senders::{Delivery, MANNERS, Manners, ORDERED},
     site::{Function, Service, Site},
     state::START_MS,
     summary::Time,
+    vault::QUARANTINED,
     world::{Outcome, Script, Seen, Via, run},
 };
 
@@ -36,6 +38,8 @@ struct Scene {
     moods: &'static [u16],
     /// Failures that are there anyway.
     shots: Vec<Shot>,
+    /// Whether failures are only played at places that no scene before it has.
+    is_beside: bool,
 }
 
 const fn site(function: Function, operation: &'static str, about: &'static str) -> Site {
@@ -54,8 +58,16 @@ fn anyway(site: Site) -> Shot {
 fn scenes() -> Vec<Scene> {
     let paid = ("shop", "order.paid");
     let [once, patient, ..] = MANNERS;
-    let scene =
-        |name, kind, manners, filling, moods, shots| Scene { name, kind, manners, filling, moods, shots };
+    let scene = |name, kind, manners, filling, moods, shots| Scene {
+        name,
+        kind,
+        manners,
+        filling,
+        moods,
+        shots,
+        is_beside: false,
+    };
+    let beside = |name, kind| Scene { is_beside: true, ..scene(name, kind, patient, 0, &[][..], vec![]) };
     vec![
         scene("an event that goes well", paid, patient, 0, &[], vec![]),
         scene("its destination fails three times", paid, patient, 0, &[500, 500, 500], vec![]),
@@ -80,6 +92,10 @@ fn scenes() -> Vec<Scene> {
         scene("it is published as well", ("pay", "charge.succeeded"), patient, 0, &[], vec![]),
         scene("it has an order", ORDERED, patient, 0, &[500], vec![]),
         scene("it is too large for a message", paid, patient, 800_000, &[], vec![]),
+        beside("its source has a wrong secret at first, and a quarantine", QUARANTINED),
+        beside("its sender publishes its keys", PUBLISHED),
+        beside("it becomes an e-mail, a notification and a message", ("shop", "invoice.sent")),
+        beside("it starts functions and an execution", ("shop", "job.asked")),
     ]
 }
 
@@ -176,6 +192,7 @@ fn stored(seen: &Seen) -> &'static str {
         (true, true, false) => "event, message",
         (true, false, false) => "event",
         (false, true, _) => "message with the event",
+        (false, false, _) if stored.in_quarantine => "delivery in quarantine",
         (false, false, _) => "nothing",
     }
 }
@@ -254,7 +271,9 @@ impl CrashTable {
             let known = base.seen.get("e0").cloned().unwrap_or_default();
             let anyway: BTreeSet<Site> = scene.shots.iter().map(|shot| shot.site).collect();
             let mut shots = shots(&base.calls);
-            shots.retain(|shot| !anyway.contains(&shot.site));
+            let known_places: BTreeSet<Site> =
+                if scene.is_beside { rows.keys().copied().collect() } else { anyway };
+            shots.retain(|shot| !known_places.contains(&shot.site));
             for (shot, outcome) in scene.play_all(&shots) {
                 histories += 1;
                 let name = format!("{}: {} at {}", scene.name, words(&shot), shot.site);
@@ -290,7 +309,11 @@ fn outages() -> (Vec<(String, Row)>, Vec<String>) {
         ),
         ("the destination can't be reached", service(Service::Destination, Fault::Refused), 30 * MINUTE),
         ("the destination does not answer", service(Service::Destination, Fault::Timeout), 6 * HOUR),
-        ("EventBridge throttles", service(Service::Bus, Fault::Throttled), 30 * MINUTE),
+        (
+            "EventBridge throttles",
+            service(Service::Aws(AwsService::EventBridge), Fault::Throttled),
+            30 * MINUTE,
+        ),
         ("the worker is not invoked", Broken::Trigger(Function::Worker), HOUR),
         ("the worker is not invoked", Broken::Trigger(Function::Worker), 13 * DAY),
         ("the sweeper is not invoked", Broken::Trigger(Function::Sweeper), HOUR),
@@ -302,13 +325,14 @@ fn outages() -> (Vec<(String, Row)>, Vec<String>) {
         let scene = Scene {
             name,
             kind: match what {
-                Broken::Service(Service::Bus, _) => ("pay", "charge.succeeded"),
+                Broken::Service(Service::Aws(_), _) => ("pay", "charge.succeeded"),
                 _ => ("shop", "order.paid"),
             },
             manners: days,
             filling: 0,
             moods: &[],
             shots: Vec::new(),
+            is_beside: false,
         };
         let base = scene.play(&[], &[]).seen.get("e0").cloned().unwrap_or_default();
         let window = Window { what, from_ms: START_MS, until_ms: START_MS + lasts_ms };

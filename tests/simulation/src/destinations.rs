@@ -30,12 +30,15 @@ impl Destinations {
     /// What one of them answers while everything works.
     pub(crate) fn fair(&mut self) -> Reply {
         let status = self.moods.pop().unwrap_or(200);
-        Reply::Answer { status, body: String::new(), retry_after: None }
+        Reply::answer(status, "")
     }
 
     /// What one of them answers now.
     pub(crate) fn moody(&self, dice: &mut Rng) -> Reply {
-        let answer = |status, retry_after| Reply::Answer { status, body: String::new(), retry_after };
+        let answer = |status, retry_after: Option<u32>| {
+            let answer = Reply::answer(status, "");
+            retry_after.map_or(answer.clone(), |seconds| answer.with("retry-after", seconds.to_string()))
+        };
         if self.odd == 0.0 || dice.f64() >= self.odd {
             return answer(dice.choice([200, 200, 202, 204]).unwrap_or(200), None);
         }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use fastrand::Rng;
+use hookgate_core::aws::AwsService;
 
 use crate::site::{Function, Service, Site};
 
@@ -291,9 +292,15 @@ impl Window {
             // The table throttles for half an hour.
             0..3 => (Broken::Service(Service::Table, fault), 30 * MINUTE),
             3..5 => (Broken::Service(Service::Queue, fault), dice.i64(MINUTE..60 * MINUTE)),
-            5 => (Broken::Service(Service::Secrets, fault), dice.i64(MINUTE..60 * MINUTE)),
+            5 => {
+                let service = dice.choice([Service::Secrets, Service::Keys]).unwrap_or(Service::Secrets);
+                (Broken::Service(service, fault), dice.i64(MINUTE..60 * MINUTE))
+            }
             6 => (Broken::Service(Service::Destination, fault), dice.i64(MINUTE..6 * 60 * MINUTE)),
-            7 => (Broken::Service(Service::Bus, fault), dice.i64(MINUTE..6 * 60 * MINUTE)),
+            7 => {
+                let service = dice.choice(AwsService::ALL).unwrap_or(AwsService::EventBridge);
+                (Broken::Service(Service::Aws(service), fault), dice.i64(MINUTE..6 * 60 * MINUTE))
+            }
             // The worker is throttled or switched off: a backlog, now and then up to the edge of the retention.
             8 => (
                 Broken::Trigger(Function::Worker),

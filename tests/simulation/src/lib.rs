@@ -16,9 +16,11 @@ pub mod queue;
 pub mod site;
 pub mod table;
 
+mod aws;
 mod check;
 mod crash_table;
 mod destinations;
+mod keyring;
 mod senders;
 mod state;
 mod summary;

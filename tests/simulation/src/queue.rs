@@ -115,15 +115,24 @@ impl Queue {
     }
 
     /// The messages that can be received, in the order in which they were sent. A group of which one is in flight gives
-    /// none.
+    /// none, and none behind one that is delayed.
     pub fn visible(&mut self, now_ms: i64) -> Vec<u64> {
         self.tidy(now_ms);
-        let in_flight = |message: &&Message| message.visible_ms > now_ms;
-        let blocked: BTreeSet<&str> =
+        let in_flight = |message: &&Message| message.visible_ms > now_ms && message.receives > 0;
+        let mut blocked: BTreeSet<&str> =
             self.messages.values().filter(in_flight).filter_map(|message| message.group.as_deref()).collect();
-        let free = |message: &Message| message.group.as_deref().is_none_or(|group| !blocked.contains(group));
-        let can = |message: &Message| message.visible_ms <= now_ms && free(message);
-        self.all().filter(|(_, message)| can(message)).map(|(handle, _)| handle).collect()
+        let mut visible = Vec::new();
+        for (handle, message) in &self.messages {
+            let group = message.group.as_deref();
+            if group.is_some_and(|group| blocked.contains(group)) {
+                continue;
+            }
+            match message.visible_ms <= now_ms {
+                true => visible.push(*handle),
+                false => blocked.extend(group),
+            }
+        }
+        visible
     }
 
     /// Receives a message.

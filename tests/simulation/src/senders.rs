@@ -6,7 +6,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::json;
 use sha2::Sha256;
 
-use crate::state::START_MS;
+use crate::{
+    keyring::{Keyring, PUBLISHED},
+    state::START_MS,
+    vault::QUARANTINED,
+};
 
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
@@ -59,13 +63,17 @@ pub(crate) struct Delivery {
 pub(crate) const ORDERED: (&str, &str) = ("desk", "case.opened");
 
 /// The kinds of events. Each leads to other actions, or to none.
-const KINDS: [(&str, &str); 6] = [
+const KINDS: [(&str, &str); 10] = [
     ("shop", "order.paid"),
     ("shop", "order.paid"),
     ("shop", "limited.paid"),
     ("shop", "other.paid"),
+    ("shop", "invoice.sent"),
+    ("shop", "job.asked"),
     ("pay", "charge.succeeded"),
     ORDERED,
+    PUBLISHED,
+    QUARANTINED,
 ];
 
 impl Delivery {
@@ -122,13 +130,14 @@ impl Delivery {
     }
 
     /// What API Gateway makes of it (payload 2.0).
-    pub(crate) fn call(&self, secret: &str, now_ms: i64, trace: u64) -> String {
+    pub(crate) fn call(&self, secret: &str, keyring: &Keyring, now_ms: i64, trace: u64) -> String {
         let seconds = now_ms / 1_000;
         let (header, signature) = match self.source {
             "pay" => {
                 let signed = [format!("{seconds}.").as_bytes(), &self.body].concat();
                 ("stripe-signature", format!("t={seconds},v1={}", hmac(secret, &signed)))
             }
+            source if source == PUBLISHED.0 => ("x-signature", keyring.sign(&self.body, self.is_forged)),
             _ => ("x-signature", format!("sha256={}", hmac(secret, &self.body))),
         };
         json!({

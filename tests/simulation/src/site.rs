@@ -2,7 +2,10 @@
 
 use std::fmt;
 
+use hookgate_core::aws::AwsService;
 use serde_json::Value;
+
+use crate::aws;
 
 /// Who makes a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,7 +57,7 @@ impl fmt::Display for Site {
 }
 
 /// The dependency that a call is made on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Service {
     /// DynamoDB.
     Table,
@@ -62,20 +65,19 @@ pub enum Service {
     Queue,
     /// Secrets Manager.
     Secrets,
+    /// The address at which a sender publishes its keys.
+    Keys,
     /// Where an action posts to.
     Destination,
-    /// EventBridge, for the actions that call AWS.
-    Bus,
+    /// A service that actions call.
+    Aws(AwsService),
 }
 
 impl Service {
     /// Whether actions call it, and what they do takes effect there.
     pub const fn is_outward(self) -> bool {
-        matches!(self, Self::Destination | Self::Bus)
+        matches!(self, Self::Destination | Self::Aws(_))
     }
-
-    /// Each of them.
-    pub const ALL: [Self; 5] = [Self::Table, Self::Queue, Self::Secrets, Self::Destination, Self::Bus];
 }
 
 impl fmt::Display for Service {
@@ -84,8 +86,11 @@ impl fmt::Display for Service {
             Self::Table => "DynamoDB",
             Self::Queue => "SQS",
             Self::Secrets => "Secrets Manager",
+            Self::Keys => "a sender's keys",
             Self::Destination => "destination",
-            Self::Bus => "EventBridge",
+            // Not the queue that events are in.
+            Self::Aws(AwsService::Sqs) => "SQS of an action",
+            Self::Aws(service) => service.title(),
         })
     }
 }
@@ -119,8 +124,17 @@ pub fn operation(target: &str) -> Option<(Service, &'static str)> {
 pub fn about(service: Service, operation: &str, request: &Value) -> &'static str {
     match service {
         Service::Secrets => "secrets",
+        Service::Keys => "sender's keys",
         Service::Destination => "action",
-        Service::Bus => "entry",
+        Service::Aws(service) => match service {
+            AwsService::Email => "e-mail",
+            AwsService::EventBridge => "entry",
+            AwsService::Sns => "notification",
+            AwsService::Sqs => "published message",
+            AwsService::Lambda if aws::waits(request) => "function, to its end",
+            AwsService::Lambda => "function",
+            AwsService::StepFunctions => "execution",
+        },
         Service::Queue if is_ordered(request) => "ordered message",
         Service::Queue => match request.get("DelaySeconds").and_then(Value::as_i64) {
             Some(seconds) if seconds > 0 => "delayed message",

@@ -12,9 +12,11 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 
 use crate::{
+    aws::{self, Executions},
     check::Checker,
     destinations::Destinations,
     faults::{Blow, Climate, Fault, Mishap, Shot},
+    keyring::Keyring,
     queue::{Message, Queue},
     site::{Function, Service, Site, about, is_ordered},
     table::{Refusal, Table},
@@ -62,6 +64,12 @@ pub(crate) enum Due {
     Thaw(u64),
     /// The next step of a rotation of secrets.
     Rotate,
+    /// The same of the keys that a sender publishes.
+    Rekey,
+    /// A person enters the right secret.
+    Mend,
+    /// A person lets in what is genuine of what is in quarantine.
+    Release,
     /// A person does something.
     Operate,
 }
@@ -70,11 +78,29 @@ pub(crate) enum Due {
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
     /// An answer.
-    Answer { status: u16, body: String, retry_after: Option<u32> },
+    Answer { status: u16, body: String, headers: Vec<(&'static str, String)> },
     /// No connection was made.
     Refused,
     /// It broke.
     Broken,
+}
+
+impl Reply {
+    pub(crate) fn answer(status: u16, body: impl Into<String>) -> Self {
+        Self::Answer { status, body: body.into(), headers: Vec::new() }
+    }
+
+    pub(crate) const fn is_good(&self) -> bool {
+        matches!(self, Self::Answer { status: 200..300, .. })
+    }
+
+    /// The same with another header.
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        if let Self::Answer { headers, .. } = &mut self {
+            headers.push((name, value.into()));
+        }
+        self
+    }
 }
 
 /// A call on its way.
@@ -152,6 +178,8 @@ pub(crate) struct State {
     /// The FIFO queue.
     pub(crate) ordered: Queue,
     pub(crate) vault: Vault,
+    pub(crate) keyring: Keyring,
+    executions: Executions,
     pub(crate) destinations: Destinations,
     pub(crate) climate: Climate,
     pub(crate) shots: Vec<Shot>,
@@ -196,6 +224,8 @@ impl State {
             queue: Queue::default(),
             ordered: Queue::default(),
             vault: Vault::default(),
+            keyring: Keyring::default(),
+            executions: Executions::new(),
             destinations: Destinations::default(),
             climate,
             is_drawn: shots.is_none(),
@@ -463,7 +493,8 @@ impl State {
         let reply = match fault {
             Some(Fault::AnswerLost) => Reply::Broken,
             Some(Fault::ErrorAfter) => internal_error(service),
-            Some(Fault::GarbageAfter) => garbage(),
+            // A destination that answers 200 has taken it.
+            Some(Fault::GarbageAfter) if service != Service::Destination || reply.is_good() => garbage(),
             _ => reply,
         };
         if silent || left {
@@ -488,23 +519,28 @@ impl State {
                 let text = self.vault.text();
                 ok(&json!({ "Name": "hookgate", "SecretString": text }))
             }
+            Service::Keys => self.keyring.document(),
             Service::Destination => {
                 let taken = match self.is_rough() {
                     true => self.destinations.moody(&mut self.dice),
                     false => self.destinations.fair(),
                 };
-                if matches!(taken, Reply::Answer { status: 200..300, .. }) {
+                if taken.is_good() {
                     self.effect(id, request, by);
                 }
                 taken
             }
-            // Of its own accord it refuses an entry now and then, in an answer that is 200.
-            Service::Bus if self.is_rough() && self.dice.u8(0..8) == 0 => ok(&json!({
-                "FailedEntryCount": 1, "Entries": [{ "ErrorCode": "InternalFailure", "ErrorMessage": "injected" }],
-            })),
-            Service::Bus => {
-                self.effect(id, request, by);
-                ok(&json!({ "FailedEntryCount": 0, "Entries": [{ "EventId": id.to_string() }] }))
+            Service::Aws(service) => {
+                if self.is_rough()
+                    && let Some(refused) = aws::moody(service, request, &mut self.dice)
+                {
+                    return refused;
+                }
+                let (reply, took_effect) = aws::take(service, id, request, &mut self.executions);
+                if took_effect {
+                    self.effect(id, request, by);
+                }
+                reply
             }
         }
     }
@@ -545,7 +581,7 @@ impl State {
                 if let Some(body) = body.as_object_mut() {
                     body.extend(more);
                 }
-                Reply::Answer { status: 400, body: body.to_string(), retry_after: None }
+                Reply::answer(400, body.to_string())
             }
             Err(Refusal::Unknown(unknown)) => {
                 self.check.broken(format!("the model of DynamoDB does not know {}", unknown.0));
@@ -572,7 +608,7 @@ impl State {
         let (delayed, copied) = (self.climate.delayed, self.climate.copied);
         let mut visible_ms = self.now_ms + delay_ms;
         let is_ordered = is_ordered(request);
-        if !is_ordered && self.strikes(delayed) {
+        if self.strikes(delayed) {
             visible_ms += self.dice.i64(1_000..20 * 60_000);
             self.inject("message delayed", Service::Queue);
         }
@@ -591,6 +627,9 @@ impl State {
             let id = text("MessageDeduplicationId").unwrap_or_default();
             // What is dropped is answered as if it were not.
             let handle = self.ordered.send_in_order(message, id);
+            if handle.is_none() {
+                self.note(|_| "    dropped: the FIFO queue knows it");
+            }
             self.look_at_ordered(visible_ms);
             return ok(
                 &json!({ "MessageId": handle.unwrap_or_default().to_string(), "MD5OfMessageBody": "" }),
@@ -689,16 +728,15 @@ fn short(request: &Value) -> String {
 }
 
 fn ok(body: &Value) -> Reply {
-    Reply::Answer { status: 200, body: body.to_string(), retry_after: None }
+    Reply::answer(200, body.to_string())
 }
 
 fn garbage() -> Reply {
-    Reply::Answer { status: 200, body: "<html>it works!</html>".to_owned(), retry_after: None }
+    Reply::answer(200, "<html>it works!</html>")
 }
 
 fn error(status: u16, code: &str) -> Reply {
-    let body = json!({ "__type": code, "message": "injected" }).to_string();
-    Reply::Answer { status, body, retry_after: None }
+    Reply::answer(status, json!({ "__type": code, "message": "injected" }).to_string())
 }
 
 fn internal_error(service: Service) -> Reply {
@@ -706,8 +744,8 @@ fn internal_error(service: Service) -> Reply {
         Service::Table => error(500, "com.amazonaws.dynamodb.v20120810#InternalServerError"),
         Service::Queue => error(500, "com.amazonaws.sqs#InternalError"),
         Service::Secrets => error(500, "InternalServiceError"),
-        Service::Bus => error(500, "InternalException"),
-        Service::Destination => Reply::Answer { status: 500, body: String::new(), retry_after: None },
+        Service::Aws(service) => aws::internal_error(service),
+        Service::Keys | Service::Destination => Reply::answer(500, ""),
     }
 }
 
@@ -718,8 +756,8 @@ fn throttled(service: Service) -> Reply {
         }
         Service::Queue => error(403, "com.amazonaws.sqs#RequestThrottled"),
         Service::Secrets => error(400, "ThrottlingException"),
-        Service::Bus => error(400, "ThrottlingException"),
-        Service::Destination => Reply::Answer { status: 429, body: String::new(), retry_after: Some(30) },
+        Service::Aws(service) => aws::throttled(service),
+        Service::Keys | Service::Destination => Reply::answer(429, "").with("retry-after", "30"),
     }
 }
 
@@ -728,7 +766,7 @@ fn denied(service: Service) -> Reply {
         Service::Table => error(400, "com.amazon.coral.service#AccessDeniedException"),
         Service::Queue => error(403, "com.amazonaws.sqs#AccessDenied"),
         Service::Secrets => error(400, "AccessDeniedException"),
-        Service::Bus => error(400, "AccessDeniedException"),
-        Service::Destination => Reply::Answer { status: 403, body: String::new(), retry_after: None },
+        Service::Aws(service) => aws::denied(service),
+        Service::Keys | Service::Destination => Reply::answer(403, ""),
     }
 }

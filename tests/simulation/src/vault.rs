@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+/// The source that keeps apart what it refuses, and an event of its.
+pub(crate) const QUARANTINED: (&str, &str) = ("lab", "sample.taken");
+
 /// Names of the sources that sign.
-pub(crate) const SIGNING: [&str; 3] = ["shop", "pay", "desk"];
+pub(crate) const SIGNING: [&str; 4] = ["shop", "pay", "desk", QUARANTINED.0];
 
 /// What is in the secret, and what senders use.
 #[derive(Clone, Debug)]
@@ -36,17 +39,31 @@ impl Vault {
         self.signing.get(source).map_or("", String::as_str)
     }
 
+    /// What a person entered for the source with the quarantine is not what its sender signs with.
+    pub(crate) fn mistype(&mut self) {
+        self.active.insert(QUARANTINED.0, vec!["mistyped".to_owned()]);
+    }
+
+    /// Nor is it any more.
+    pub(crate) fn mend(&mut self, now_ms: i64) {
+        self.active.insert(QUARANTINED.0, vec![self.signing(QUARANTINED.0).to_owned()]);
+        self.changed_ms = now_ms;
+    }
+
     /// A rotation, step by step: the new secret beside the old one; senders use it; the old one goes. Returns whether
     /// another step follows.
     pub(crate) fn rotate(&mut self, step: u8, now_ms: i64) -> bool {
+        fn rotates<T>((source, _): &(&&'static str, T)) -> bool {
+            **source != QUARANTINED.0
+        }
         match step {
             0 => {
-                for (source, active) in &mut self.active {
+                for (source, active) in self.active.iter_mut().filter(rotates) {
                     active.insert(0, format!("{source}-secret-2"));
                 }
             }
             1 => {
-                for (source, signing) in &mut self.signing {
+                for (source, signing) in self.signing.iter_mut().filter(rotates) {
                     *signing = format!("{source}-secret-2");
                 }
             }

@@ -33,6 +33,8 @@ use hookgate_core::time::EpochMillis;
 use serde_json::{Value, json};
 
 use crate::{
+    aws::{self, Asked},
+    keyring,
     site::{self, Service},
     state::{Reply, START_MS, Shared},
 };
@@ -201,27 +203,27 @@ fn respond(status: u16, body: String) -> Result<HttpResponse, ConnectorError> {
         .map_err(|error: aws_smithy_runtime_api::http::HttpError| ConnectorError::other(error.into(), None))
 }
 
-/// Where EventBridge is.
-pub(crate) const BUS_HOST: &str = "events.simulation";
-
-/// What an entry for EventBridge says of the event: its body, as it is JSON.
-fn detail(request: &str) -> String {
-    let request: Value = serde_json::from_str(request).unwrap_or_default();
-    request.pointer("/Entries/0/Detail").and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
 impl Transport for Wire {
     fn send(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, SendError>> {
         let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
         let body = String::from_utf8(body.to_vec()).unwrap_or_else(|error| BASE64.encode(error.as_bytes()));
-        let (service, operation, action, body) = match request.url().host_str() {
-            Some(BUS_HOST) => (Service::Bus, "PutEvents", "announce".to_owned(), detail(&body)),
-            _ => {
-                let action = request.url().path().trim_start_matches('/').to_owned();
-                (Service::Destination, "POST", action, body)
+        let url = request.url();
+        let (service, operation, call) = match url.host_str().and_then(aws::at) {
+            Some(service) => {
+                let how = request.headers().get("x-amz-invocation-type");
+                let waits = how.is_some_and(|how| how == "RequestResponse");
+                let Asked { operation, action, body, once } = aws::asked(service, &body, waits);
+                let call = json!({ "url": url.as_str(), "action": action, "body": body, "once": once, "waits": waits });
+                (Service::Aws(service), operation, call)
+            }
+            None if url.host_str() == Some(keyring::HOST) => {
+                (Service::Keys, "GET", json!({ "url": url.as_str() }))
+            }
+            None => {
+                let action = url.path().trim_start_matches('/');
+                (Service::Destination, "POST", json!({ "url": url.as_str(), "action": action, "body": body }))
             }
         };
-        let call = json!({ "url": request.url().as_str(), "action": action, "body": body });
         let limit = request.timeout().copied().unwrap_or(Duration::from_secs(30));
         let (shared, wire) = (self.shared.clone(), self.clone());
         Box::pin(async move {
@@ -232,10 +234,10 @@ impl Transport for Wire {
                 futures::future::Either::Right(_) => return Err(SendError::Timeout),
             };
             match reply {
-                Reply::Answer { status, body, retry_after } => {
+                Reply::Answer { status, body, headers } => {
                     let mut response = http::Response::builder().status(status);
-                    if let Some(seconds) = retry_after {
-                        response = response.header("retry-after", seconds);
+                    for (name, value) in headers {
+                        response = response.header(name, value);
                     }
                     response.body(body).map(Into::into).map_err(|_| SendError::Broken)
                 }

@@ -19,27 +19,39 @@ use hookgate_aws::{
     effects::{Functions, Performer},
     egress::Egress,
     env::SecretsFrom,
+    quarantine::release,
     queue::Queue as QueueClient,
-    schema::{EVENT_SK, PK, SK},
+    schema::{EVENT_SK, PK, SK, quarantine_count_sk, quarantine_pk},
     secrets::SecretStore,
     sender_keys::SenderKeys,
     store::Store,
 };
-use hookgate_core::{config::Config, ids::Name, lifecycle::Status, time::EpochMillis};
+use hookgate_core::{
+    Fetched,
+    config::{Config, Mode},
+    gate::{Admission, admit},
+    ids::Name,
+    lifecycle::Status,
+    quarantine::PER_DAY_MAX,
+    time::EpochMillis,
+};
 use ingest::Ingest;
 use serde_json::{Value, json};
 use worker::{Destinations as Known, Worker, trigger::SWEEP};
 
 use crate::{
+    aws,
     check::{self, attempts},
     destinations::Destinations,
     faults::{Climate, Shot, Window},
+    keyring::{Keyring, PUBLISHED},
     queue::{BATCH, Message, Queue},
     senders::{Delivery, ORDERED},
-    site::{Function, Site},
+    site::{Function, Service, Site},
     state::{Due, Injected, Release, Running, START_MS, STREAM_WINDOW_MS, Shared, State},
     table::number,
-    wire::{self, BUS_HOST, ClockOf, Wire},
+    vault::QUARANTINED,
+    wire::{self, ClockOf, Wire},
 };
 
 /// Sources, routes and actions of every kind that can fail in a way of its own.
@@ -58,6 +70,25 @@ verify = { scheme = "hmac", hash = "sha256", header = "x-signature", encoding = 
 event = { id = "json:/id", type = "json:/type", time = "json:/at" }
 order = "json:/case"
 
+[sources.bank]
+provider = "generic"
+verify = { scheme = "ed25519", header = "x-signature", encoding = "hex", key_url = "https://keys.example/bank.json" }
+event = { id = "json:/id", type = "json:/type", time = "json:/at" }
+
+[sources.lab]
+provider = "generic"
+mode = "quarantine"
+verify = { scheme = "hmac", hash = "sha256", header = "x-signature", encoding = "hex", prefix = "sha256=" }
+event = { id = "json:/id", type = "json:/type", time = "json:/at" }
+
+[[routes]]
+source = "lab"
+actions = ["post", "tally"]
+
+[[routes]]
+source = "bank"
+actions = ["post"]
+
 [[routes]]
 source = "desk"
 actions = ["case-post", "keep"]
@@ -71,6 +102,16 @@ actions = ["post", "tally", "keep"]
 source = "shop"
 type = "limited.*"
 actions = ["limited", "tell"]
+
+[[routes]]
+source = "shop"
+type = "invoice.*"
+actions = ["mail", "alert", "forward"]
+
+[[routes]]
+source = "shop"
+type = "job.*"
+actions = ["start", "ask", "ship"]
 
 [[routes]]
 source = "pay"
@@ -111,6 +152,42 @@ text = "{{ id }}"
 [actions.announce]
 kind = "publish"
 to = "default"
+retry = ["5s", "2m", "20m", "2h"]
+
+[actions.mail]
+kind = "email"
+from = "Shop <shop@example.com>"
+to = "ada@example.com"
+subject = "{{ id }}"
+text = "Thank you."
+retry = ["5s", "2m", "20m", "2h"]
+
+[actions.alert]
+kind = "publish"
+to = "arn:aws:sns:us-east-1:000000000000:alerts"
+retry = ["5s", "2m", "20m", "2h"]
+
+[actions.forward]
+kind = "publish"
+to = "arn:aws:sqs:us-east-1:000000000000:invoices"
+retry = ["5s", "2m", "20m", "2h"]
+
+[actions.start]
+kind = "invoke"
+function = "make-thumbnail"
+retry = ["5s", "2m", "20m", "2h"]
+
+[actions.ask]
+kind = "invoke"
+function = "check"
+input = '{"id": {{ id | tojson }}}'
+wait = true
+timeout_seconds = 5
+retry = ["5s", "2m", "20m", "2h"]
+
+[actions.ship]
+kind = "invoke"
+state_machine = "arn:aws:states:us-east-1:000000000000:stateMachine:ship"
 retry = ["5s", "2m", "20m", "2h"]
 
 [actions.tally]
@@ -165,6 +242,8 @@ pub struct Script {
     pub(crate) deliveries: Option<Vec<Delivery>>,
     /// How the destinations answer at first, in their order; 200 after that.
     pub(crate) moods: Vec<u16>,
+    /// How many deliveries the source with the quarantine has had refused on the day before all this.
+    pub(crate) quarantined: i64,
     /// Whether a trace is kept.
     pub(crate) is_traced: bool,
 }
@@ -172,7 +251,15 @@ pub struct Script {
 impl Script {
     /// The history of a seed.
     pub fn seed(seed: u64) -> Self {
-        Self { seed, shots: None, windows: Vec::new(), deliveries: None, moods: Vec::new(), is_traced: false }
+        Self {
+            seed,
+            shots: None,
+            windows: Vec::new(),
+            deliveries: None,
+            moods: Vec::new(),
+            quarantined: 0,
+            is_traced: false,
+        }
     }
 
     /// The same, with a trace.
@@ -227,6 +314,7 @@ pub(crate) struct Stored {
     pub(crate) in_table: bool,
     pub(crate) in_queue: bool,
     pub(crate) in_outbox: bool,
+    pub(crate) in_quarantine: bool,
 }
 
 /// How a message came to a worker.
@@ -340,6 +428,7 @@ struct World {
     shared: Shared,
     parts: Arc<Parts>,
     deliveries: Vec<Delivery>,
+    quarantined: i64,
     requests: Vec<Request>,
     instances: Vec<Instance>,
     tasks: Vec<Task>,
@@ -387,6 +476,7 @@ impl World {
             shared: Shared::new(state),
             parts,
             deliveries,
+            quarantined: script.quarantined,
             requests: Vec::new(),
             instances: Vec::new(),
             tasks: Vec::new(),
@@ -414,6 +504,7 @@ impl World {
             state.note(|_| "= everything works again");
         }
         self.enable_destinations();
+        self.release();
         self.settle();
         {
             let state = &mut *self.shared.lock();
@@ -433,6 +524,38 @@ impl World {
         self.repeat_everything();
     }
 
+    /// The source with the quarantine has a wrong secret at first, and may have had a busy day.
+    fn begin_quarantine(&self, state: &mut State) {
+        if self.deliveries.iter().all(|delivery| delivery.source != QUARANTINED.0) {
+            return;
+        }
+        let (wrong, mended_ms) = match state.is_drawn {
+            true => {
+                (state.dice.u8(0..4) > 0, state.dice.choice([30_000, 600_000, 7_200_000]).unwrap_or(30_000))
+            }
+            false => (true, 10 * 60_000),
+        };
+        if wrong {
+            state.vault.mistype();
+            state.check.quarantine.is_locked = true;
+            let wait = if state.is_drawn { state.dice.i64(0..mended_ms) } else { mended_ms };
+            state.after(wait, Due::Mend);
+        }
+        let known = match state.is_drawn && state.dice.u8(0..3) == 0 {
+            true => PER_DAY_MAX - state.dice.i64(0..3),
+            false => self.quarantined,
+        };
+        let Some(source) = Name::parse(QUARANTINED.0).filter(|_| known > 0) else { return };
+        let sk = quarantine_count_sk(&EpochMillis::from_millis(START_MS).day());
+        let count = json!({ "pk": { "S": quarantine_pk(&source) }, "sk": { "S": sk }, "n": { "N": known.to_string() } });
+        let put = state.table.request("PutItem", &json!({ "Item": count }), START_MS);
+        if put.is_err() {
+            state.check.broken("a counter can't be put into the table");
+        }
+        state.table.changes();
+        state.check.quarantine.is_full = known >= PER_DAY_MAX;
+    }
+
     fn begin(&mut self) {
         let (mut sends, mut rotates) = (Vec::new(), None);
         {
@@ -445,6 +568,8 @@ impl World {
                         accepted: false,
                     };
                     state.check.genuine.insert(delivery.id.clone(), genuine);
+                } else {
+                    state.check.quarantine.forged.insert(delivery.body.clone());
                 }
                 let at_ms = match (index, state.dice.u8(0..3)) {
                     (0, _) => 0,
@@ -466,6 +591,14 @@ impl World {
             }
             if let Some(at_ms) = rotates {
                 state.at(at_ms, Due::Rotate);
+            }
+            self.begin_quarantine(state);
+            if self.deliveries.iter().any(|delivery| delivery.source == PUBLISHED.0) && state.is_drawn {
+                state.keyring = Keyring::draw(&mut state.dice);
+                // Senders try again for a day; a rotation may meet any of that.
+                let wait = state.dice.choice([1_000, 60_000, 600_000, 7_200_000]).unwrap_or(1_000);
+                let wait = state.dice.i64(0..wait);
+                state.after(wait, Due::Rekey);
             }
             if state.is_drawn && state.dice.u8(0..5) == 0 {
                 let wait = state.dice.i64(1_000..3_600_000);
@@ -558,6 +691,9 @@ impl World {
             Due::Limit(task) | Due::Kill(task) => self.kill(task, due),
             Due::Thaw(task) => self.thaw(task),
             Due::Rotate => self.rotate(),
+            Due::Rekey => self.rekey(),
+            Due::Mend => self.mend(),
+            Due::Release => self.release(),
             Due::Operate => self.operate(),
         }
         self.freeze();
@@ -621,7 +757,8 @@ impl World {
                 && !instance.is_gone
                 && matches!(instance.handler, Handler::Ingest(_)) == is_ingest
         };
-        let reused = self.shared.lock().dice.u8(0..10) > 0;
+        // A person starts the program anew each time.
+        let reused = function != Function::Operator && self.shared.lock().dice.u8(0..10) > 0;
         if reused && let Some(index) = self.instances.iter().position(free) {
             return index;
         }
@@ -648,6 +785,7 @@ impl World {
         let queue = |clients: &Clients| {
             QueueClient::new(clients.sqs.clone(), QUEUE_URL).with_ordered(Some(ORDERED_QUEUE_URL.to_owned()))
         };
+        let egress = self.parts.egress.clone().over(Arc::new(wire.clone()));
         let handler = if is_ingest {
             let clients = wire.clients(&self.parts.ingest);
             Handler::Ingest(Arc::new(Ingest {
@@ -655,7 +793,7 @@ impl World {
                 secrets: secrets(&clients),
                 store: Store::new(clients.dynamodb.clone(), TABLE),
                 queue: queue(&clients),
-                keys: Arc::new(SenderKeys::default()),
+                keys: Arc::new(SenderKeys::with_egress(egress)),
                 full: Default::default(),
                 ambient,
             }))
@@ -663,13 +801,12 @@ impl World {
             let clients = wire.clients(&self.parts.worker);
             let secrets = secrets(&clients);
             let store = Store::new(clients.dynamodb.clone(), TABLE);
-            let egress = self.parts.egress.clone().over(Arc::new(wire));
             Handler::Worker(Arc::new(Worker {
                 config,
                 queue: queue(&clients),
                 secrets,
                 performer: Performer {
-                    aws: AwsCaller::local(egress.clone(), |_| format!("https://{BUS_HOST}")),
+                    aws: AwsCaller::local(egress.clone(), aws::endpoint),
                     egress,
                     store: store.clone(),
                     functions: Functions::default(),
@@ -814,7 +951,8 @@ impl World {
                 state.check.arrived(&delivery.id, state.now_ms);
             }
             let secret = if delivery.is_forged { "guessed" } else { state.vault.signing(delivery.source) };
-            delivery.call(secret, state.now_ms, u64::try_from(request).unwrap_or_default())
+            let number = u64::try_from(request).unwrap_or_default();
+            delivery.call(secret, &state.keyring, state.now_ms, number)
         };
         // It makes its way to workers with the message, and has no say in anything.
         let trace = format!("Root=1-5759e988-{request:024x};Sampled=1");
@@ -828,7 +966,10 @@ impl World {
         let Some(delivery) = self.deliveries.get_mut(request.delivery) else { return };
         let state = &mut *self.shared.lock();
         if delivery.is_forged {
-            if status < 400 {
+            // Whoever forges is told nothing.
+            let is_kept =
+                status == 202 && state.check.is_quarantined(delivery.source, &delivery.body, &state.table);
+            if status < 400 && !is_kept {
                 state.check.broken(format!("I4: a forged {} was answered with {status}", delivery.id));
             }
         } else {
@@ -836,7 +977,10 @@ impl World {
             state.check.answered(&delivery.id, status, now_ms, &state.table, [&state.queue, &state.ordered]);
             let seen = self.seen.entry(delivery.id.clone()).or_default();
             seen.stored = seen.stored.or_else(|| Some(stored(state, delivery)));
-            if (400..500).contains(&status) && !is_rotating(state, has_jumped) {
+            if (400..500).contains(&status)
+                && !is_rotating(state, delivery.source, has_jumped)
+                && !state.check.has_no_room(delivery.source, &delivery.body)
+            {
                 state.check.broken(format!("the genuine {} was answered with {status}", delivery.id));
             }
         }
@@ -881,6 +1025,16 @@ impl World {
                 _ => 3 * 24 * 3_600_000,
             };
             state.after(wait, Due::Rotate);
+        }
+    }
+
+    fn rekey(&mut self) {
+        let state = &mut *self.shared.lock();
+        let now_ms = state.now_ms;
+        let next = state.keyring.rotate(now_ms);
+        state.inject("keys rotate", Service::Keys);
+        if let Some(wait) = next {
+            state.after(wait, Due::Rekey);
         }
     }
 
@@ -1098,6 +1252,41 @@ impl World {
         });
     }
 
+    fn mend(&self) {
+        let state = &mut *self.shared.lock();
+        let now_ms = state.now_ms;
+        state.vault.mend(now_ms);
+        state.check.quarantine.is_locked = false;
+        state.note(|_| "= the secret is mended");
+        // Now and then two persons at once.
+        let often = if state.is_drawn { state.dice.u8(1..4) } else { 1 };
+        for _ in 0..often {
+            let wait =
+                if state.is_drawn { state.dice.choice([0, 60_000, 3_600_000]).unwrap_or(0) } else { 60_000 };
+            state.after(wait, Due::Release);
+        }
+    }
+
+    /// Has everything in quarantine verified again, and lets in what is genuine.
+    fn release(&mut self) {
+        let has_any = self.shared.lock().table.under(QUARANTINE).any(|(_, sk, _)| !sk.starts_with("N#"));
+        if !has_any {
+            return;
+        }
+        let task = self.as_operator(move |worker, now| {
+            Box::pin(async move { Returned::Value(let_in(&worker, now).await.map(|()| Value::Null)) })
+        });
+        let state = &mut *self.shared.lock();
+        if let Some(task) = task
+            && state.is_rough()
+            && state.dice.bool()
+        {
+            state.inject("killed at any moment", Function::Operator);
+            let wait = state.dice.i64(0..120);
+            state.after(wait, Due::Kill(task));
+        }
+    }
+
     fn enable_destinations(&mut self) {
         let disabled: Vec<Name> = {
             let state = self.shared.lock();
@@ -1119,10 +1308,10 @@ impl World {
     fn as_operator(
         &mut self,
         what: impl FnOnce(Arc<Worker>, EpochMillis) -> Pin<Box<dyn Future<Output = Returned>>>,
-    ) {
+    ) -> Option<u64> {
         let instance = self.instance(Function::Operator);
         let Some(Instance { handler: Handler::Worker(worker), .. }) = self.instances.get(instance) else {
-            return;
+            return None;
         };
         let (id, now_ms) = {
             let state = &mut *self.shared.lock();
@@ -1140,6 +1329,7 @@ impl World {
             flag,
             future,
         });
+        Some(id)
     }
 
     // The end.
@@ -1270,9 +1460,10 @@ fn come_back(state: &mut State, is_ordered: bool) {
     }
 }
 
-fn is_rotating(state: &State, has_jumped: bool) -> bool {
+fn is_rotating(state: &State, source: &str, has_jumped: bool) -> bool {
     let jumps_ms = if has_jumped { 2 * JUMP_MS_MAX } else { 0 };
-    state.now_ms - state.vault.changed_ms < ROTATING_MS + jumps_ms
+    let changed_ms = if source == PUBLISHED.0 { state.keyring.changed_ms } else { state.vault.changed_ms };
+    state.now_ms - changed_ms < ROTATING_MS + jumps_ms
 }
 
 fn again(state: &mut State, delivery: &Delivery, index: usize) {
@@ -1292,8 +1483,31 @@ fn stored(state: &State, delivery: &Delivery) -> Stored {
             .into_iter()
             .flat_map(Queue::all)
             .any(|(_, message)| of_it(&message.body)),
+        in_quarantine: state.check.is_quarantined(delivery.source, &delivery.body, &state.table),
         in_outbox: state.table.under("D#").any(|(_, sk, _)| sk.ends_with(&format!("#{}", delivery.id))),
     }
+}
+
+/// What the keys of the quarantine begin with.
+const QUARANTINE: &str = "Q#";
+
+/// Most deliveries that a person looks through.
+const LOOK_MAX: usize = 10_000;
+
+/// What `hookgate quarantine release --all` does.
+async fn let_in(worker: &Worker, now: EpochMillis) -> Option<()> {
+    let secrets = worker.secrets.current(now).await.ok()?;
+    let source = worker.config.sources.get(&Name::parse(QUARANTINED.0)?)?;
+    for delivery in worker.store.quarantined(&source.name, LOOK_MAX).await.ok()? {
+        let (request, at) = (&delivery.request, delivery.request.received_at);
+        let Admission::Event(event) =
+            admit(source, Mode::Enforce, &secrets, &Fetched::default(), request, at)
+        else {
+            continue;
+        };
+        release(&worker.store, &worker.queue, source, &event, &delivery).await.ok()?;
+    }
+    Some(())
 }
 
 /// Every event's status and what was tried for it.
@@ -1390,5 +1604,38 @@ fn describe(job: &Job, payload: &str) -> String {
         Job::Sweep => "sweep".to_owned(),
         Job::Stream(records) => format!("stream of {}", records.len()),
         Job::Operate => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        faults::{Broken, Fault},
+        senders::MANNERS,
+        site::Service,
+    };
+
+    #[test]
+    fn a_full_quarantine_does_not_refuse_for_good_while_the_secrets_cannot_be_read() {
+        const MINUTE: i64 = 60_000;
+        let [_, _, days, ..] = MANNERS;
+        let (source, kind) = QUARANTINED;
+        let outage = Window {
+            what: Broken::Service(Service::Secrets, Fault::Refused),
+            from_ms: START_MS + MINUTE,
+            until_ms: START_MS + 60 * MINUTE,
+        };
+        let outcome = run(&Script {
+            shots: Some(Vec::new()),
+            windows: vec![outage],
+            deliveries: Some(vec![Delivery::new(source, kind, "e0", days, 0, &mut Rng::with_seed(1))]),
+            quarantined: PER_DAY_MAX,
+            ..Script::seed(1)
+        });
+        // Refused while the secret was wrong; asked to come again once it may be right.
+        let answers = outcome.seen.get("e0").map(|seen| seen.answers.clone());
+        assert_eq!(answers, Some(vec![401, 503, 503, 200]), "{:?}", outcome.violations);
+        assert_eq!(outcome.violations, Vec::<String>::new());
     }
 }

@@ -360,4 +360,10 @@ fn the_fifo_queue_keeps_the_order_of_a_group_and_drops_what_comes_again() {
     assert_eq!(queue.visible(2 + VISIBILITY_MS), [second, other], "it comes back first");
     let again = queue.send_in_order(message("a", SAME_MS), "1").unwrap();
     assert_eq!(queue.visible(2 + VISIBILITY_MS), [second, other, again]);
+    let now_ms = 3 + VISIBILITY_MS;
+    let delayed = Message { visible_ms: now_ms + 5, ..message("a", now_ms) };
+    let delayed = queue.send_in_order(delayed, "3").unwrap();
+    let behind = queue.send_in_order(message("a", now_ms), "4").unwrap();
+    assert_eq!(queue.visible(now_ms), [second, other, again], "none overtakes the one that is delayed");
+    assert_eq!(queue.visible(now_ms + 5), [second, other, again, delayed, behind]);
 }

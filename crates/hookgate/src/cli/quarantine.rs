@@ -5,9 +5,8 @@ use std::process::ExitCode;
 use anyhow::{anyhow, bail};
 use clap::{Args, Subcommand};
 use data_encoding::BASE64;
-use hookgate_aws::{ambient::Ambient, sender_keys::SenderKeys};
+use hookgate_aws::{ambient::Ambient, quarantine::release, sender_keys::SenderKeys};
 use hookgate_core::{
-    codec::{self, Message},
     config::{Config, Mode, Source},
     event::Event,
     gate::{Admission, Reason, admit},
@@ -211,7 +210,7 @@ impl Release {
             match again(source, &secrets, &keys, delivery).await {
                 Ok(event) => {
                     if !self.dry_run {
-                        let_in(&access, source, &event, delivery).await?;
+                        release(&access.store, &access.queue, source, &event, delivery).await?;
                     }
                     released += 1;
                     self.say(delivery, if self.dry_run { "genuine" } else { "released" }, event.id.as_str());
@@ -266,18 +265,4 @@ async fn again(
         }
     }
     Err("the sender's key could not be used".to_owned())
-}
-
-/// Stores and queues it, then takes it out of quarantine: a crash in between lets it in twice, which is once.
-async fn let_in(
-    access: &Access,
-    source: &Source,
-    event: &Event,
-    delivery: &Quarantined,
-) -> anyhow::Result<()> {
-    let frame = codec::encode(event, 0)?;
-    access.store.put_event(event, &frame, source.retention_days).await?;
-    access.queue.send(&Message::pointing(&event.source, &event.id), 0, None).await?;
-    access.store.quarantine_delete(&delivery.source, delivery.request.received_at, &delivery.id).await?;
-    Ok(())
 }

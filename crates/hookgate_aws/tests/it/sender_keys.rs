@@ -37,6 +37,20 @@ async fn a_key_is_fetched_once_and_kept_for_an_hour() {
 }
 
 #[tokio::test]
+async fn a_key_is_fresh_for_half_a_minute_whatever_the_clock_does() {
+    let (server, keys) = server("-----BEGIN…").await;
+    let url = server.url("/key.pem");
+    keys.fetch(&url, at(0)).await.unwrap();
+    let verifier = catalogue::find("github").unwrap().verifier().unwrap().unwrap();
+    let request = Request::post("https://hooks.example.com/x", *b"", at(0));
+    for (seconds, is_fresh) in [(0, true), (29, true), (30, false), (-29, true), (-30, false)] {
+        let fresh = keys.fresh(&verifier, &request, &[], at(seconds)).await;
+        assert_eq!(fresh.get(&url).is_some(), is_fresh, "{seconds}");
+        assert!(knows(&keys, &url, at(seconds)).await, "what is not fresh is kept all the same");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_key_is_an_error_and_not_kept() {
     let (server, keys) = server("x").await;
     let url = server.url("/key");
