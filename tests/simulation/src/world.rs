@@ -33,6 +33,7 @@ use worker::{Destinations as Known, Worker, trigger::SWEEP};
 use crate::{
     check::{self, attempts},
     destinations::Destinations,
+    engines::Engines,
     faults::{Climate, Shot, Window},
     queue::{BATCH, Message, Queue},
     senders::{Delivery, ORDERED},
@@ -167,18 +168,35 @@ pub struct Script {
     pub(crate) moods: Vec<u16>,
     /// Whether a trace is kept.
     pub(crate) is_traced: bool,
+    /// What the table and the queues are.
+    pub(crate) engines: Engines,
 }
 
 impl Script {
     /// The history of a seed.
     pub fn seed(seed: u64) -> Self {
-        Self { seed, shots: None, windows: Vec::new(), deliveries: None, moods: Vec::new(), is_traced: false }
+        Self {
+            seed,
+            shots: None,
+            windows: Vec::new(),
+            deliveries: None,
+            moods: Vec::new(),
+            is_traced: false,
+            engines: Engines::Models,
+        }
     }
 
     /// The same, with a trace.
     #[must_use]
     pub fn traced(mut self, is_traced: bool) -> Self {
         self.is_traced = is_traced;
+        self
+    }
+
+    /// The same, over these engines.
+    #[must_use]
+    pub fn over(mut self, engines: Engines) -> Self {
+        self.engines = engines;
         self
     }
 }
@@ -378,6 +396,11 @@ impl World {
             deliveries
         });
         let mut state = State::new(dice, climate, script.shots.clone(), script.is_traced);
+        if script.engines == Engines::Embedded
+            && let Err(error) = state.over_engines()
+        {
+            state.check.broken(format!("the embedded engines do not open: {error:#}"));
+        }
         state.destinations.moods = script.moods.iter().copied().rev().collect();
         if state.is_drawn {
             state.destinations = Destinations::draw(&mut state.dice);
@@ -431,6 +454,7 @@ impl World {
             state.check.at_the_end(&state.table, [&state.queue, &state.ordered]);
         }
         self.repeat_everything();
+        self.shared.lock().compare_engines();
     }
 
     fn begin(&mut self) {
@@ -482,6 +506,7 @@ impl World {
             self.steps += 1;
             let due = {
                 let mut state = self.shared.lock();
+                state.note_differences();
                 if !state.check.violations().is_empty() {
                     return;
                 }
@@ -912,8 +937,7 @@ impl World {
             let mut handles = Vec::new();
             let mut records = Vec::new();
             let mut via = BTreeMap::new();
-            for handle in waiting {
-                let Some(message) = state.queue_of(is_ordered).receive(handle, now_ms) else { continue };
+            for (handle, message) in state.queue_of(is_ordered).receive(&waiting, now_ms) {
                 handles.push((handle, message.number));
                 via.extend(
                     event_of(&message).map(|id| (id, Via { from: message.from, receives: message.receives })),
@@ -931,7 +955,8 @@ impl World {
         };
         for _ in 0..=u8::from(twice) {
             let payload = |release| {
-                let records: Vec<Value> = records.iter().map(|message| record(message, release)).collect();
+                let records: Vec<Value> =
+                    records.iter().map(|message| record(message, is_ordered, release)).collect();
                 json!({ "Records": records }).to_string()
             };
             let id = self.invoke(Function::Worker, Job::Batch(handles.clone(), is_ordered), payload, None);
@@ -1334,7 +1359,7 @@ fn event_of(message: &Message) -> Option<String> {
 }
 
 /// A message as Lambda hands it over. A worker of an older release does not see every field of it.
-fn record(message: &Message, release: Release) -> Value {
+fn record(message: &Message, is_ordered: bool, release: Release) -> Value {
     let mut body = message.body.clone();
     if release == Release::Older
         && let Ok(Value::Object(mut fields)) = serde_json::from_str(&body)
@@ -1352,9 +1377,9 @@ fn record(message: &Message, release: Release) -> Value {
         },
         "messageAttributes": {},
         "eventSource": "aws:sqs",
-        "eventSourceARN": match message.group {
-            None => "arn:aws:sqs:us-east-1:000000000000:hookgate",
-            Some(_) => "arn:aws:sqs:us-east-1:000000000000:hookgate.fifo",
+        "eventSourceARN": match is_ordered {
+            false => "arn:aws:sqs:us-east-1:000000000000:hookgate",
+            true => "arn:aws:sqs:us-east-1:000000000000:hookgate.fifo",
         },
         "awsRegion": "us-east-1",
     });

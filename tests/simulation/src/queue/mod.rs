@@ -3,7 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use data_encoding::HEXLOWER;
+use md5::{Digest as _, Md5};
+use serde_json::{Map, Value, json};
+
 use crate::site::Function;
+
+mod embedded;
+
+pub use embedded::Engine;
 
 /// For how long a message that was received is out of sight (`VisibilityTimeout`).
 pub const VISIBILITY_MS: i64 = 360_000;
@@ -39,7 +47,7 @@ pub struct Message {
     pub visible_ms: i64,
     /// How often it was.
     pub receives: u32,
-    /// Its group, in the FIFO queue.
+    /// Its group. In a standard queue it has no say in what is received when, but for whom many others wait.
     pub group: Option<String>,
     /// X-Ray's header.
     pub trace: Option<String>,
@@ -48,22 +56,107 @@ pub struct Message {
 }
 
 /// The queue and its dead letters.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Queue {
+    is_fifo: bool,
     /// By a number that copies of one message have not in common.
     messages: BTreeMap<u64, Message>,
     sent: u64,
-    /// What was sent to a FIFO queue, by group and id, and when.
-    known: BTreeMap<(String, String), i64>,
-    /// What was received too often.
+    /// What was sent to a FIFO queue, by group and id: when, and the message's own id.
+    known: BTreeMap<(String, String), (i64, u64)>,
+    /// What was received too often. It stays until somebody has it sent again: SQS drops dead letters as it does messages,
+    /// but there is an alarm, and whoever comes at the end of a history stands for one who comes in time.
     pub dead: Vec<Message>,
     /// What was kept for too long.
     pub expired: Vec<Message>,
+    /// What carries each request out as well, and answers it.
+    engine: Option<Engine>,
+}
+
+/// The most that a message is delayed (`DelaySeconds`), in seconds.
+const DELAY_SECONDS_MAX: i64 = 900;
+
+/// How SQS is asked to take a message in, and by what a FIFO queue is asked to know it.
+fn asked(message: &Message, id: Option<&str>) -> Value {
+    let mut request = Map::from_iter([("MessageBody".to_owned(), json!(message.body))]);
+    let queue = if id.is_some() { "hookgate.fifo" } else { "hookgate" };
+    request.insert("QueueUrl".to_owned(), json!(queue));
+    if let Some(group) = &message.group {
+        request.insert("MessageGroupId".to_owned(), json!(group));
+    }
+    match id {
+        Some(id) => request.insert("MessageDeduplicationId".to_owned(), json!(id)),
+        None => {
+            let seconds = (message.visible_ms - message.sent_ms) / 1_000;
+            request.insert("DelaySeconds".to_owned(), json!(seconds.clamp(0, DELAY_SECONDS_MAX)))
+        }
+    };
+    if let Some(trace) = &message.trace {
+        let trace = json!({ "AWSTraceHeader": { "DataType": "String", "StringValue": trace } });
+        request.insert("MessageSystemAttributes".to_owned(), trace);
+    }
+    Value::Object(request)
 }
 
 impl Queue {
+    /// An empty FIFO queue.
+    pub fn fifo() -> Self {
+        Self { is_fifo: true, ..Self::default() }
+    }
+
+    /// The same over one of an engine's: the engine answers, and is held against the model at every request.
+    #[must_use]
+    pub fn over(mut self, engine: Engine) -> Self {
+        self.engine = Some(engine);
+        self
+    }
+
+    /// In what the engine has differed from the model since this was last asked.
+    pub fn differences(&mut self) -> Vec<String> {
+        self.engine.as_mut().map(Engine::differences).unwrap_or_default()
+    }
+
+    /// Holds all that the engine has against the model.
+    pub fn compare(&mut self, now_ms: i64) {
+        self.tidy(now_ms);
+        if let Some(mut engine) = self.engine.take() {
+            engine.compare(self.all(), &self.dead, now_ms);
+            self.engine = Some(engine);
+        }
+    }
+
     /// Takes a message in; returns its handle.
-    pub fn send(&mut self, mut message: Message) -> u64 {
+    pub fn send(&mut self, message: Message) -> u64 {
+        self.carry_out(&asked(&message, None), message).1.unwrap_or_default()
+    }
+
+    /// Carries out a request to send what is to become this message. Returns what SQS answers, and the message's handle;
+    /// none where one with its id came shortly before.
+    pub(crate) fn carry_out(&mut self, request: &Value, message: Message) -> (Value, Option<u64>) {
+        let now_ms = message.sent_ms;
+        let hash = HEXLOWER.encode(&Md5::digest(message.body.as_bytes()));
+        let id = request.get("MessageDeduplicationId").and_then(Value::as_str).unwrap_or_default();
+        let group = message.group.clone().filter(|_| self.is_fifo);
+        let known = group.map(|group| (group, id.to_owned()));
+        let before = known.as_ref().and_then(|known| self.known.get(known));
+        let (number, handle) = match before {
+            // What is dropped is answered as the first one was.
+            Some((at_ms, number)) if now_ms - at_ms < SAME_MS => (*number, None),
+            _ => {
+                let handle = self.add(message);
+                (handle, Some(handle))
+            }
+        };
+        if let (Some(known), Some(handle)) = (known, handle) {
+            self.known.insert(known, (now_ms, handle));
+        }
+        let modelled = json!({ "MessageId": number.to_string(), "MD5OfMessageBody": hash });
+        let Some(engine) = &mut self.engine else { return (modelled, handle) };
+        let place = handle.and_then(|handle| Some((handle, self.messages.get(&handle)?)));
+        (engine.send(request, &modelled, number, place, now_ms), handle)
+    }
+
+    fn add(&mut self, mut message: Message) -> u64 {
         self.sent += 1;
         message.number = self.sent;
         self.messages.insert(self.sent, message);
@@ -72,18 +165,20 @@ impl Queue {
 
     /// Takes a message into a FIFO queue, unless one with its id came shortly before.
     pub fn send_in_order(&mut self, message: Message, id: &str) -> Option<u64> {
-        let known = (message.group.clone().unwrap_or_default(), id.to_owned());
-        if self.known.get(&known).is_some_and(|at_ms| message.sent_ms - at_ms < SAME_MS) {
-            return None;
-        }
-        self.known.insert(known, message.sent_ms);
-        Some(self.send(message))
+        self.carry_out(&asked(&message, Some(id)), message).1
     }
 
-    /// Takes in another copy of a message that is there.
+    /// Takes in another copy of a message that was just sent.
     pub fn copy(&mut self, handle: u64, visible_ms: i64) -> Option<u64> {
         let copy = Message { visible_ms, ..self.messages.get(&handle)?.clone() };
         self.sent += 1;
+        let (number, now_ms) = (copy.number, copy.sent_ms);
+        if let Some(engine) = &mut self.engine {
+            // The engine delivers nothing twice, so it is sent another one.
+            let hash = HEXLOWER.encode(&Md5::digest(copy.body.as_bytes()));
+            let modelled = json!({ "MessageId": number.to_string(), "MD5OfMessageBody": hash });
+            engine.send(&asked(&copy, None), &modelled, number, Some((self.sent, &copy)), now_ms);
+        }
         self.messages.insert(self.sent, copy);
         Some(self.sent)
     }
@@ -102,41 +197,65 @@ impl Queue {
             .map(|(handle, _)| *handle)
             .collect();
         self.expired.extend(old.iter().filter_map(|handle| self.messages.remove(handle)));
+        let most = if self.is_fifo { ORDERED_RECEIVES_MAX } else { RECEIVES_MAX };
         let poison: Vec<u64> = self
             .messages
             .iter()
-            .filter(|(_, message)| {
-                let most = if message.group.is_some() { ORDERED_RECEIVES_MAX } else { RECEIVES_MAX };
-                message.visible_ms <= now_ms && message.receives >= most
-            })
+            .filter(|(_, message)| message.visible_ms <= now_ms && message.receives >= most)
             .map(|(handle, _)| *handle)
             .collect();
-        self.dead.extend(poison.iter().filter_map(|handle| self.messages.remove(handle)));
+        for handle in &poison {
+            let Some(mut letter) = self.messages.remove(handle) else { continue };
+            if self.is_fifo {
+                // Its age begins anew, which it does not in a standard queue.
+                letter.sent_ms = now_ms;
+            }
+            self.dead.push(letter);
+        }
+        if let Some(engine) = &mut self.engine {
+            engine.forget(&old);
+            engine.forget(&poison);
+        }
     }
 
-    /// The messages that can be received, in the order in which they were sent. A group of which one is in flight gives
-    /// none.
+    /// The messages that can be received, in the order in which they were sent. A group of a FIFO queue of which one is in
+    /// flight gives none.
     pub fn visible(&mut self, now_ms: i64) -> Vec<u64> {
         self.tidy(now_ms);
-        let in_flight = |message: &&Message| message.visible_ms > now_ms;
+        let in_flight = |message: &&Message| self.is_fifo && message.visible_ms > now_ms;
         let blocked: BTreeSet<&str> =
             self.messages.values().filter(in_flight).filter_map(|message| message.group.as_deref()).collect();
         let free = |message: &Message| message.group.as_deref().is_none_or(|group| !blocked.contains(group));
         let can = |message: &Message| message.visible_ms <= now_ms && free(message);
-        self.all().filter(|(_, message)| can(message)).map(|(handle, _)| handle).collect()
+        let visible: Vec<u64> =
+            self.all().filter(|(_, message)| can(message)).map(|(handle, _)| handle).collect();
+        if let Some(engine) = &mut self.engine {
+            engine.compare_visible(&visible, now_ms);
+        }
+        visible
     }
 
-    /// Receives a message.
-    pub fn receive(&mut self, handle: u64, now_ms: i64) -> Option<Message> {
-        let message = self.messages.get_mut(&handle)?;
-        message.receives += 1;
-        message.visible_ms = now_ms + VISIBILITY_MS;
-        Some(message.clone())
+    /// Receives messages that are visible, all at once.
+    pub fn receive(&mut self, handles: &[u64], now_ms: i64) -> Vec<(u64, Message)> {
+        let mut received = Vec::new();
+        for handle in handles {
+            let Some(message) = self.messages.get_mut(handle) else { continue };
+            message.receives += 1;
+            message.visible_ms = now_ms + VISIBILITY_MS;
+            received.push((*handle, message.clone()));
+        }
+        if let Some(engine) = &mut self.engine {
+            engine.receive(&received, now_ms);
+        }
+        received
     }
 
     /// Deletes a message.
     pub fn delete(&mut self, handle: u64) {
         self.messages.remove(&handle);
+        if let Some(engine) = &mut self.engine {
+            engine.delete(handle);
+        }
     }
 
     /// When the next message can be received that can't be yet.
@@ -147,11 +266,15 @@ impl Queue {
     /// Puts the dead letters back, as a person does who has mended what killed the worker.
     pub fn redrive(&mut self, now_ms: i64) -> usize {
         let dead = std::mem::take(&mut self.dead);
-        let count = dead.len();
+        let mut again = Vec::new();
         for letter in dead {
-            self.send(Message { sent_ms: now_ms, visible_ms: now_ms, receives: 0, ..letter });
+            let message = Message { sent_ms: now_ms, visible_ms: now_ms, receives: 0, ..letter.clone() };
+            again.push((self.add(message), letter));
         }
-        count
+        if let Some(engine) = &mut self.engine {
+            engine.redrive(&again, now_ms);
+        }
+        again.len()
     }
 
     /// Whether nothing waits or is in flight.
