@@ -262,8 +262,6 @@ impl Engine {
 
     /// Has the engine move the dead letters that it keeps. Returns what was moved.
     fn moved(&self) -> anyhow::Result<Vec<Held>> {
-        // It forgets what is too old when it looks.
-        self.sqs.peek(self.dead, usize::MAX)?;
         self.carry_out("StartMessageMoveTask", &json!({ "SourceArn": self.sqs.queue_arn(self.dead) }))?;
         let mut moved = self.sqs.peek(self.name, usize::MAX)?;
         moved.retain(|held| !self.numbers.contains_key(&held.message_id));

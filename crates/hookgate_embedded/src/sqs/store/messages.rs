@@ -273,7 +273,12 @@ fn bury(
 }
 
 /// Forgets what is older than the queue keeps messages.
-fn expire(transaction: &Transaction<'_>, queue: &str, settings: &Settings, now_ms: i64) -> Result<()> {
+pub(super) fn expire(
+    transaction: &Transaction<'_>,
+    queue: &str,
+    settings: &Settings,
+    now_ms: i64,
+) -> Result<()> {
     transaction
         .prepare_cached("DELETE FROM messages WHERE queue = ?1 AND sent_ms <= ?2")?
         .execute((queue, now_ms - settings.retention_s * 1000))?;
