@@ -93,8 +93,16 @@ impl DynamoDb {
                 on_disk(&path, clock).with_context(|| format!("opening {}", path.display()))?
             }
         };
+        Ok(DynamoDb::over(database, address, stop))
+    }
+
+    pub(crate) fn over(database: Database, address: SocketAddr, stop: watch::Receiver<bool>) -> DynamoDb {
         let (traffic, written) = (Traffic::default(), watch::Sender::new(()));
-        Ok(DynamoDb { inner: Arc::new(Inner { database, address, traffic, written, stop }) })
+        DynamoDb { inner: Arc::new(Inner { database, address, traffic, written, stop }) }
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.inner.database
     }
 
     /// The endpoint for an SDK client, such as `http://127.0.0.1:8000`.

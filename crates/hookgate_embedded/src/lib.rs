@@ -12,10 +12,12 @@
 //! - [`DynamoDb`] (`dynamodb.rs`): the table engine, its streams, and what writes cost.
 //! - [`Sqs`] (`sqs/`): the queue engine; `store.rs` is what a queue does, `protocol.rs` and `backend.rs` put it
 //!   on the wire.
+//! - `in_process.rs`: both without a server.
 
 mod clock;
 mod dynamodb;
 mod front;
+mod in_process;
 mod sqs;
 mod traffic;
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use clap::Parser;
-use hookgate_simulation::{CrashTable, Script, Summary, run};
+use hookgate_simulation::{CrashTable, Script, Summary, engines::Engines, run};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Lines that are printed where there is no terminal, at most.
@@ -36,6 +36,9 @@ struct Arguments {
     /// The seed of the first one.
     #[arg(long, value_name = "N", default_value_t = 0)]
     first: u64,
+    /// What carries out the requests for the table and the queues.
+    #[arg(long, value_name = "WHICH", value_enum, default_value_t = Engines::Models, conflicts_with = "table")]
+    engines: Engines,
     /// Threads; as many as there are processors unless said otherwise.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -45,7 +48,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let is_good = match (&arguments.table, arguments.seed) {
         (Some(file), _) => table(file),
-        (None, Some(seed)) => one(seed, arguments.trace),
+        (None, Some(seed)) => one(seed, &arguments),
         (None, None) => many(&arguments),
     };
     if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -56,8 +59,8 @@ fn say(text: &str) {
     drop(writeln!(std::io::stdout(), "{text}"));
 }
 
-fn one(seed: u64, is_traced: bool) -> bool {
-    let outcome = run(&Script::seed(seed).traced(is_traced));
+fn one(seed: u64, arguments: &Arguments) -> bool {
+    let outcome = run(&Script::seed(seed).over(arguments.engines).traced(arguments.trace));
     outcome.trace.iter().for_each(|line| say(line));
     let mut summary = Summary::default();
     summary.add(seed, &outcome);
@@ -97,7 +100,7 @@ fn many(arguments: &Arguments) -> bool {
                             break;
                         }
                         let seed = arguments.first + number;
-                        own.add(seed, &run(&Script::seed(seed)));
+                        own.add(seed, &run(&Script::seed(seed).over(arguments.engines)));
                         ended.fetch_add(1, Ordering::Relaxed);
                     }
                     summary.lock().unwrap_or_else(PoisonError::into_inner).merge(own);

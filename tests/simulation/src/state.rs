@@ -2,6 +2,7 @@
 //! of it all. One lock holds it, as everything runs in one thread.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     fmt::{self, Display},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -15,11 +16,12 @@ use crate::{
     aws::{self, Executions},
     check::Checker,
     destinations::Destinations,
+    engines,
     faults::{Blow, Climate, Fault, Mishap, Shot},
     keyring::Keyring,
-    queue::{Message, Queue},
+    queue::{self, Message, Queue},
     site::{Function, Service, Site, about, is_ordered},
-    table::{Refusal, Table},
+    table::{self, Refusal, Table},
     vault::Vault,
 };
 
@@ -222,7 +224,7 @@ impl State {
             calls: BTreeMap::new(),
             table: Table::default(),
             queue: Queue::default(),
-            ordered: Queue::default(),
+            ordered: Queue::fifo(),
             vault: Vault::default(),
             keyring: Keyring::default(),
             executions: Executions::new(),
@@ -242,6 +244,30 @@ impl State {
             frozen: Vec::new(),
             trace: is_traced.then(Vec::new),
         }
+    }
+
+    /// Has the embedded engines carry out what the models do, from the beginning of a history.
+    pub(crate) fn over_engines(&mut self) -> anyhow::Result<()> {
+        let clock = engines::clock();
+        let [queue, ordered] = queue::Engine::open(&clock)?;
+        (self.queue, self.ordered) = (Queue::default().over(queue), Queue::fifo().over(ordered));
+        self.table = Table::over(table::Engine::open(clock)?);
+        Ok(())
+    }
+
+    /// Holds all that the engines have against the models.
+    pub(crate) fn compare_engines(&mut self) {
+        let now_ms = self.now_ms;
+        self.table.compare();
+        self.queue.compare(now_ms);
+        self.ordered.compare(now_ms);
+        self.note_differences();
+    }
+
+    /// Where an engine has differed from its model, an invariant does not hold.
+    pub(crate) fn note_differences(&mut self) {
+        let differences = [self.table.differences(), self.queue.differences(), self.ordered.differences()];
+        differences.into_iter().flatten().for_each(|what| self.check.broken(what));
     }
 
     /// Writes a line of the trace. What it says is only put together if somebody reads it.
@@ -601,13 +627,17 @@ impl State {
         if self.messages.len() < MESSAGES_KEPT {
             self.messages.insert(body.clone());
         }
+        let mut request = Cow::Borrowed(request);
         if by.release == Release::Newer && body.ends_with('}') {
             body.insert_str(body.len() - 1, r#","later":{"is":"unknown"}"#);
+            if let Some(text) = request.to_mut().get_mut("MessageBody") {
+                *text = json!(body);
+            }
         }
         let delay_ms = request.get("DelaySeconds").and_then(Value::as_i64).unwrap_or_default() * 1_000;
         let (delayed, copied) = (self.climate.delayed, self.climate.copied);
         let mut visible_ms = self.now_ms + delay_ms;
-        let is_ordered = is_ordered(request);
+        let is_ordered = is_ordered(&request);
         if self.strikes(delayed) {
             visible_ms += self.dice.i64(1_000..20 * 60_000);
             self.inject("message delayed", Service::Queue);
@@ -619,31 +649,26 @@ impl State {
             sent_ms: self.now_ms,
             visible_ms,
             receives: 0,
-            group: text("MessageGroupId").filter(|_| is_ordered).map(str::to_owned),
+            group: text("MessageGroupId").map(str::to_owned),
             trace: trace.and_then(Value::as_str).map(str::to_owned),
             from: site.function,
         };
+        let (answer, handle) = self.queue_of(is_ordered).carry_out(&request, message);
         if is_ordered {
-            let id = text("MessageDeduplicationId").unwrap_or_default();
-            // What is dropped is answered as if it were not.
-            let handle = self.ordered.send_in_order(message, id);
             if handle.is_none() {
                 self.note(|_| "    dropped: the FIFO queue knows it");
             }
             self.look_at_ordered(visible_ms);
-            return ok(
-                &json!({ "MessageId": handle.unwrap_or_default().to_string(), "MD5OfMessageBody": "" }),
-            );
+            return ok(&answer);
         }
-        let handle = self.queue.send(message);
         self.look_at_queue(visible_ms);
         if self.strikes(copied) {
             let later = visible_ms + self.dice.choice([0, 0, 3_000, 400_000]).unwrap_or(0);
-            self.queue.copy(handle, later);
+            handle.and_then(|handle| self.queue.copy(handle, later));
             self.look_at_queue(later);
             self.inject("message delivered twice", Service::Queue);
         }
-        ok(&json!({ "MessageId": handle.to_string(), "MD5OfMessageBody": "" }))
+        ok(&answer)
     }
 
     /// The FIFO queue, or the other one.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::{site::Site, world::Outcome};
+use crate::{engines::DIFFER, site::Site, world::Outcome};
 
 /// Seeds that are named at most; one is enough to begin with.
 const FAILURES_MAX: usize = 20;
@@ -109,7 +109,8 @@ impl fmt::Display for Summary {
             writeln!(f, "FAILED      {:>12}", self.failed)?;
         }
         for (seed, what) in self.failures.iter().take(FAILURES_MAX) {
-            writeln!(f, "{what}\n  cargo run -p hookgate_simulation -- --seed {seed} --trace")?;
+            let over = if what.starts_with(DIFFER) { " --engines embedded" } else { "" };
+            writeln!(f, "{what}\n  cargo run -p hookgate_simulation -- --seed {seed} --trace{over}")?;
         }
         Ok(())
     }

@@ -43,6 +43,7 @@ use crate::{
     aws,
     check::{self, attempts},
     destinations::Destinations,
+    engines::Engines,
     faults::{Climate, Shot, Window},
     keyring::{Keyring, PUBLISHED},
     queue::{BATCH, Message, Queue},
@@ -246,6 +247,8 @@ pub struct Script {
     pub(crate) quarantined: i64,
     /// Whether a trace is kept.
     pub(crate) is_traced: bool,
+    /// What the table and the queues are.
+    pub(crate) engines: Engines,
 }
 
 impl Script {
@@ -259,6 +262,7 @@ impl Script {
             moods: Vec::new(),
             quarantined: 0,
             is_traced: false,
+            engines: Engines::Models,
         }
     }
 
@@ -266,6 +270,13 @@ impl Script {
     #[must_use]
     pub fn traced(mut self, is_traced: bool) -> Self {
         self.is_traced = is_traced;
+        self
+    }
+
+    /// The same, over these engines.
+    #[must_use]
+    pub fn over(mut self, engines: Engines) -> Self {
+        self.engines = engines;
         self
     }
 }
@@ -467,6 +478,11 @@ impl World {
             deliveries
         });
         let mut state = State::new(dice, climate, script.shots.clone(), script.is_traced);
+        if script.engines == Engines::Embedded
+            && let Err(error) = state.over_engines()
+        {
+            state.check.broken(format!("the embedded engines do not open: {error:#}"));
+        }
         state.destinations.moods = script.moods.iter().copied().rev().collect();
         if state.is_drawn {
             state.destinations = Destinations::draw(&mut state.dice);
@@ -522,6 +538,7 @@ impl World {
             state.check.at_the_end(&state.table, [&state.queue, &state.ordered]);
         }
         self.repeat_everything();
+        self.shared.lock().compare_engines();
     }
 
     /// The source with the quarantine has a wrong secret at first, and may have had a busy day.
@@ -548,7 +565,7 @@ impl World {
         let Some(source) = Name::parse(QUARANTINED.0).filter(|_| known > 0) else { return };
         let sk = quarantine_count_sk(&EpochMillis::from_millis(START_MS).day());
         let count = json!({ "pk": { "S": quarantine_pk(&source) }, "sk": { "S": sk }, "n": { "N": known.to_string() } });
-        let put = state.table.request("PutItem", &json!({ "Item": count }), START_MS);
+        let put = state.table.request("PutItem", &json!({ "TableName": TABLE, "Item": count }), START_MS);
         if put.is_err() {
             state.check.broken("a counter can't be put into the table");
         }
@@ -615,6 +632,7 @@ impl World {
             self.steps += 1;
             let due = {
                 let mut state = self.shared.lock();
+                state.note_differences();
                 if !state.check.violations().is_empty() {
                     return;
                 }
@@ -1066,8 +1084,7 @@ impl World {
             let mut handles = Vec::new();
             let mut records = Vec::new();
             let mut via = BTreeMap::new();
-            for handle in waiting {
-                let Some(message) = state.queue_of(is_ordered).receive(handle, now_ms) else { continue };
+            for (handle, message) in state.queue_of(is_ordered).receive(&waiting, now_ms) {
                 handles.push((handle, message.number));
                 via.extend(
                     event_of(&message).map(|id| (id, Via { from: message.from, receives: message.receives })),
@@ -1085,7 +1102,8 @@ impl World {
         };
         for _ in 0..=u8::from(twice) {
             let payload = |release| {
-                let records: Vec<Value> = records.iter().map(|message| record(message, release)).collect();
+                let records: Vec<Value> =
+                    records.iter().map(|message| record(message, is_ordered, release)).collect();
                 json!({ "Records": records }).to_string()
             };
             let id = self.invoke(Function::Worker, Job::Batch(handles.clone(), is_ordered), payload, None);
@@ -1548,7 +1566,7 @@ fn event_of(message: &Message) -> Option<String> {
 }
 
 /// A message as Lambda hands it over. A worker of an older release does not see every field of it.
-fn record(message: &Message, release: Release) -> Value {
+fn record(message: &Message, is_ordered: bool, release: Release) -> Value {
     let mut body = message.body.clone();
     if release == Release::Older
         && let Ok(Value::Object(mut fields)) = serde_json::from_str(&body)
@@ -1566,9 +1584,9 @@ fn record(message: &Message, release: Release) -> Value {
         },
         "messageAttributes": {},
         "eventSource": "aws:sqs",
-        "eventSourceARN": match message.group {
-            None => "arn:aws:sqs:us-east-1:000000000000:hookgate",
-            Some(_) => "arn:aws:sqs:us-east-1:000000000000:hookgate.fifo",
+        "eventSourceARN": match is_ordered {
+            false => "arn:aws:sqs:us-east-1:000000000000:hookgate",
+            true => "arn:aws:sqs:us-east-1:000000000000:hookgate.fifo",
         },
         "awsRegion": "us-east-1",
     });

@@ -9,13 +9,16 @@ use std::{
     },
 };
 
-use hookgate_simulation::{CrashTable, Script, Summary, run};
+use hookgate_simulation::{CrashTable, Script, Summary, engines::Engines, run};
 
 /// Histories that are run with every `cargo test`.
 const HISTORIES: u64 = 2_000;
 
 /// Histories that are run twice.
 const TWICE: u64 = 40;
+
+/// Histories that are run over the embedded engines as well: about ten seconds of one core.
+const OVER_ENGINES: u64 = 100;
 
 /// The published table.
 const PAGE: &str = include_str!("../../../docs/crash-table.md");
@@ -49,6 +52,16 @@ fn a_seed_is_always_the_same_history() {
         let (first, second) = (run(&Script::seed(seed).traced(true)), run(&Script::seed(seed).traced(true)));
         assert!(!first.trace.is_empty());
         assert_eq!(first.trace, second.trace, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_seed_is_the_same_history_over_the_embedded_engines() {
+    for seed in 0..OVER_ENGINES {
+        let script = Script::seed(seed).traced(true);
+        let (modelled, embedded) = (run(&script), run(&script.over(Engines::Embedded)));
+        assert_eq!(embedded.violations, [""; 0], "seed {seed}");
+        assert_eq!(modelled.trace, embedded.trace, "seed {seed}");
     }
 }
 

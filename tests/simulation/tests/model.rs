@@ -1,5 +1,5 @@
 //! The simulation's table is asked the same as the embedded engine, by the product's own calls, and has to answer the
-//! same and hold the same in the end. Its FIFO queue does what the documentation says.
+//! same and hold the same in the end. So are its queues; and the FIFO queue does what the documentation says.
 
 #![allow(
     clippy::expect_used,
@@ -45,7 +45,7 @@ use hookgate_core::{
 use hookgate_embedded::{Clock, Engines, Options};
 use hookgate_simulation::{
     START_MS,
-    queue::{Message, Queue, SAME_MS, VISIBILITY_MS},
+    queue::{self, Message, Queue, SAME_MS, VISIBILITY_MS},
     site::Function,
     table::{Refusal, Table},
 };
@@ -58,6 +58,12 @@ const SEQUENCES: u64 = 40;
 
 /// Calls in one sequence.
 const CALLS: usize = 140;
+
+/// Sequences of calls on a standard queue and a FIFO queue of their own.
+const QUEUE_SEQUENCES: u64 = 40;
+
+/// Calls in one of them.
+const QUEUE_CALLS: usize = 250;
 
 /// The model behind the SDK, without anything in between.
 #[derive(Clone, Debug, Default)]
@@ -335,6 +341,60 @@ async fn the_model_answers_as_the_embedded_engine_does() {
 }
 
 #[test]
+fn the_queues_do_what_the_embedded_engine_does() {
+    for seed in 0..QUEUE_SEQUENCES {
+        let mut dice = Rng::with_seed(seed);
+        let [standard, fifo] = queue::Engine::open(&Clock::manual(START_MS)).unwrap();
+        let mut queues = [Queue::default().over(standard), Queue::fifo().over(fifo)];
+        let mut now_ms = START_MS;
+        for number in 0..QUEUE_CALLS {
+            now_ms += dice.choice([0, 1, 100, 40_000, SAME_MS, VISIBILITY_MS]).unwrap();
+            if dice.u8(0..100) == 0 {
+                now_ms += dice.i64(0..queue::RETENTION_MS);
+            }
+            let is_fifo = dice.bool();
+            let queue = &mut queues[usize::from(is_fifo)];
+            let delay_ms = if is_fifo { 0 } else { dice.choice([0, 0, 7_000, 1_000_500]).unwrap() };
+            let message = Message {
+                number: 0,
+                body: format!("message {}", dice.u8(0..9)),
+                sent_ms: now_ms,
+                visible_ms: now_ms + delay_ms,
+                receives: 0,
+                group: Some(format!("group {}", dice.u8(0..3))),
+                trace: None,
+                from: Function::Ingest,
+            };
+            let mut visible = queue.visible(now_ms);
+            match dice.u8(0..10) {
+                0..3 if is_fifo => drop(queue.send_in_order(message, dice.choice(["a", "b", "c"]).unwrap())),
+                0..3 => {
+                    let handle = queue.send(message);
+                    if dice.u8(0..4) == 0 {
+                        queue.copy(handle, now_ms + delay_ms + 3_000);
+                    }
+                }
+                3..8 => {
+                    if !is_fifo {
+                        dice.shuffle(&mut visible);
+                    }
+                    visible.truncate(dice.usize(0..5));
+                    queue.receive(&visible, now_ms);
+                }
+                8 => {
+                    let in_flight = queue.all().find(|(_, message)| message.receives > 0);
+                    let handle = in_flight.map(|(handle, _)| handle);
+                    handle.into_iter().for_each(|handle| queue.delete(handle));
+                }
+                _ if dice.u8(0..8) == 0 => drop(queue.redrive(now_ms)),
+                _ => queue.compare(now_ms),
+            }
+            assert_eq!(queue.differences(), [""; 0], "call {number} of sequence {seed}");
+        }
+    }
+}
+
+#[test]
 fn the_fifo_queue_keeps_the_order_of_a_group_and_drops_what_comes_again() {
     let message = |group: &str, sent_ms| Message {
         number: 0,
@@ -346,17 +406,17 @@ fn the_fifo_queue_keeps_the_order_of_a_group_and_drops_what_comes_again() {
         trace: None,
         from: Function::Ingest,
     };
-    let mut queue = Queue::default();
+    let mut queue = Queue::fifo();
     let first = queue.send_in_order(message("a", 0), "1").unwrap();
     let second = queue.send_in_order(message("a", 1), "2").unwrap();
     let other = queue.send_in_order(message("b", 2), "1").unwrap();
     assert_eq!(queue.send_in_order(message("a", SAME_MS - 1), "1"), None);
     assert_eq!(queue.visible(2), [first, second, other]);
-    queue.receive(first, 2).unwrap();
+    queue.receive(&[first], 2);
     assert_eq!(queue.visible(2), [other], "the group waits for the one that is in flight");
     queue.delete(first);
     assert_eq!(queue.visible(2), [second, other]);
-    queue.receive(second, 2).unwrap();
+    queue.receive(&[second], 2);
     assert_eq!(queue.visible(2 + VISIBILITY_MS), [second, other], "it comes back first");
     let again = queue.send_in_order(message("a", SAME_MS), "1").unwrap();
     assert_eq!(queue.visible(2 + VISIBILITY_MS), [second, other, again]);

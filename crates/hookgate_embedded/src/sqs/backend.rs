@@ -147,7 +147,7 @@ impl SqsBackend for Backend {
         max: usize,
         visibility_timeout: Option<u32>,
     ) -> Answer<Vec<Message>> {
-        let messages = self.0.store().receive(&queue, max, visibility_timeout.map(i64::from));
+        let messages = self.0.store().receive(&queue, max, visibility_timeout.map(i64::from), |_| true);
         answer(messages.map(|messages| messages.into_iter().map(message).collect()))
     }
 

@@ -177,7 +177,7 @@ impl Sqs {
         protocol::Protocol::new(self.clone())
     }
 
-    fn store(&self) -> &Store {
+    pub(crate) fn store(&self) -> &Store {
         &self.inner.store
     }
 
@@ -251,7 +251,7 @@ impl Sqs {
         // Subscribed before the first look, so that no message falls between the two.
         let mut changes = store.changes();
         loop {
-            let messages = store.receive(queue, max, visibility_s)?;
+            let messages = store.receive(queue, max, visibility_s, |_| true)?;
             let over = tokio::time::Instant::now() >= deadline || store.clock().now_ms() >= deadline_ms;
             if !messages.is_empty() || over {
                 return Ok(messages);

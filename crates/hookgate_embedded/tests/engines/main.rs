@@ -4,6 +4,7 @@
 
 mod dynamodb;
 mod faults;
+mod in_process;
 mod queues;
 
 use std::future::Future;

@@ -288,6 +288,20 @@ async fn a_move_task_brings_dead_letters_back() {
 }
 
 #[tokio::test]
+async fn a_move_task_does_not_bring_back_what_is_too_old() {
+    let clock = Clock::manual(START_MS);
+    let (engines, client, _, dead) = with_dead_letters(&clock).await;
+    engines.sqs().create_queue("dead", &set(&[("MessageRetentionPeriod", "60")])).unwrap();
+    send(&client, &dead, "old").await;
+    clock.advance(Duration::from_secs(60));
+    send(&client, &dead, "new").await;
+    let (from, to) = (engines.sqs().queue_arn("dead"), engines.sqs().queue_arn("work"));
+    client.start_message_move_task().source_arn(from).destination_arn(to).send().await.unwrap();
+    let moved = engines.sqs().peek("work", 10).unwrap();
+    assert_eq!(moved.iter().map(|message| message.body.as_str()).collect::<Vec<_>>(), ["new"]);
+}
+
+#[tokio::test]
 async fn messages_survive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Clock::manual(START_MS);

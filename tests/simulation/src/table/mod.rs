@@ -1,14 +1,17 @@
 //! DynamoDB as hookgate uses it: one table with a sort key, no index, and a stream of what is inserted.
 //!
-//! Why not the embedded engine: a call of it costs more than a whole history may, and its clock and locks are its own.
-//! So that this model does not drift from it, a test asks both the same.
+//! Why a model and not the embedded engine alone: the invariants want what each request has changed, and a million
+//! histories want to be over in an hour. So that the model does not drift from the engine, histories can be run over
+//! both ([`Table::over`]), and a test asks both the same.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+mod embedded;
 mod expression;
 
+pub(crate) use embedded::Engine;
 use expression::Placeholders;
 pub use expression::Unknown;
 
@@ -22,11 +25,13 @@ pub type Item = BTreeMap<String, Value>;
 const TOKEN_MS: i64 = 10 * 60_000;
 
 /// The table.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Table {
     partitions: BTreeMap<String, BTreeMap<String, Item>>,
     tokens: BTreeMap<String, i64>,
     changes: Vec<Change>,
+    /// What carries each request out as well, and answers it.
+    engine: Option<Engine>,
 }
 
 /// What a request did to one item.
@@ -48,7 +53,7 @@ pub enum Refusal {
     /// As DynamoDB says it: the error's code, and what comes with it.
     Error {
         /// Such as `ConditionalCheckFailedException`.
-        code: &'static str,
+        code: String,
         /// Further members of the answer.
         more: Map<String, Value>,
     },
@@ -62,8 +67,8 @@ impl From<Unknown> for Refusal {
     }
 }
 
-fn refused(code: &'static str) -> Refusal {
-    Refusal::Error { code, more: Map::new() }
+fn refused(code: &str) -> Refusal {
+    Refusal::Error { code: code.to_owned(), more: Map::new() }
 }
 
 fn unknown(what: impl Into<String>) -> Refusal {
@@ -118,6 +123,24 @@ fn json_of(item: &Item) -> Value {
 }
 
 impl Table {
+    /// An empty table over an empty engine: the engine answers, and is held against the model at every request.
+    pub(crate) fn over(engine: Engine) -> Self {
+        Self { engine: Some(engine), ..Self::default() }
+    }
+
+    /// In what the engine has differed from the model since this was last asked.
+    pub(crate) fn differences(&mut self) -> Vec<String> {
+        self.engine.as_mut().map(Engine::differences).unwrap_or_default()
+    }
+
+    /// Holds all that the engine has, and its stream, against the model.
+    pub(crate) fn compare(&mut self) {
+        if let Some(mut engine) = self.engine.take() {
+            engine.compare(self);
+            self.engine = Some(engine);
+        }
+    }
+
     /// An item by its key.
     pub fn get(&self, pk: &str, sk: &str) -> Option<&Item> {
         self.partitions.get(pk)?.get(sk)
@@ -146,6 +169,9 @@ impl Table {
                     item.insert("attempts".to_owned(), json!({ "S": attempts }));
                 }
             }
+            if let (Some(engine), Some(after)) = (&mut self.engine, &change.after) {
+                engine.put(change, after);
+            }
         }
     }
 
@@ -159,6 +185,18 @@ impl Table {
     /// # Errors
     /// [`Refusal`]; nothing was changed.
     pub fn request(&mut self, operation: &str, request: &Value, now_ms: i64) -> Result<Value, Refusal> {
+        let earlier = self.changes.len();
+        let modelled = self.modelled(operation, request, now_ms);
+        let Some(mut engine) = self.engine.take() else { return modelled };
+        let changes = self.changes.get(earlier..).unwrap_or_default();
+        let answered = engine.request(operation, request, &modelled, changes, now_ms);
+        engine.compare_written(operation, request, self);
+        self.engine = Some(engine);
+        answered
+    }
+
+    /// What the model makes of a request.
+    fn modelled(&mut self, operation: &str, request: &Value, now_ms: i64) -> Result<Value, Refusal> {
         match operation {
             "GetItem" => self.get_item(request),
             "BatchGetItem" => self.batch_get_item(request),
@@ -294,7 +332,7 @@ impl Table {
         if let (Some("ALL_OLD"), Some(item)) = (wanted, known) {
             more.insert("Item".to_owned(), json_of(item));
         }
-        Err(Refusal::Error { code: "ConditionalCheckFailedException", more })
+        Err(Refusal::Error { code: "ConditionalCheckFailedException".to_owned(), more })
     }
 
     fn transact(&mut self, request: &Value, now_ms: i64) -> Result<Value, Refusal> {
@@ -330,7 +368,7 @@ impl Table {
         }
         if results.len() < reasons.len() {
             let more = Map::from_iter([("CancellationReasons".to_owned(), Value::Array(reasons))]);
-            return Err(Refusal::Error { code: "TransactionCanceledException", more });
+            return Err(Refusal::Error { code: "TransactionCanceledException".to_owned(), more });
         }
         for (pk, sk, item) in results {
             self.write(pk, sk, Some(item));

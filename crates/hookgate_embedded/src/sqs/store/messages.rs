@@ -100,11 +100,18 @@ impl Store {
         })
     }
 
-    /// Hands out up to `max` visible messages and hides them for `visibility_s`, or as long as the queue says.
+    /// Hands out up to `max` visible messages of those that are seen, by id, and hides them for `visibility_s`, or as
+    /// long as the queue says.
     ///
     /// A message received `maxReceiveCount` times already goes to the dead-letter queue instead: only a receive
     /// moves it, as in SQS.
-    pub(crate) fn receive(&self, queue: &str, max: usize, visibility_s: Option<i64>) -> Result<Vec<Message>> {
+    pub(crate) fn receive(
+        &self,
+        queue: &str,
+        max: usize,
+        visibility_s: Option<i64>,
+        mut sees: impl FnMut(&str) -> bool,
+    ) -> Result<Vec<Message>> {
         check_visibility(visibility_s)?;
         let (messages, moved) = self.transaction(|transaction| {
             let settings = Settings::read(&load(transaction, queue)?.attributes);
@@ -125,7 +132,7 @@ impl Store {
                     let (seq, receives): (i64, u32) = (row.get(0)?, row.get(1)?);
                     if redrive.is_some_and(|redrive| receives >= redrive.receives_max) {
                         dead.push(seq);
-                    } else {
+                    } else if sees(&row.get::<_, String>(2)?) {
                         taken.push(seq);
                     }
                 }
@@ -240,10 +247,10 @@ impl Store {
 
 /// Longest waiting first.
 const NEXT: &str =
-    "SELECT seq, receives FROM messages WHERE queue = ?1 AND visible_ms <= ?2 ORDER BY visible_ms, seq";
+    "SELECT seq, receives, id FROM messages WHERE queue = ?1 AND visible_ms <= ?2 ORDER BY visible_ms, seq";
 
 /// In order; a group one message of which is hidden waits for it.
-const NEXT_FIFO: &str = "SELECT seq, receives FROM messages WHERE queue = ?1 AND visible_ms <= ?2
+const NEXT_FIFO: &str = "SELECT seq, receives, id FROM messages WHERE queue = ?1 AND visible_ms <= ?2
     AND group_id NOT IN (SELECT group_id FROM messages WHERE queue = ?1 AND visible_ms > ?2)
     ORDER BY seq";
 
@@ -266,7 +273,12 @@ fn bury(
 }
 
 /// Forgets what is older than the queue keeps messages.
-fn expire(transaction: &Transaction<'_>, queue: &str, settings: &Settings, now_ms: i64) -> Result<()> {
+pub(super) fn expire(
+    transaction: &Transaction<'_>,
+    queue: &str,
+    settings: &Settings,
+    now_ms: i64,
+) -> Result<()> {
     transaction
         .prepare_cached("DELETE FROM messages WHERE queue = ?1 AND sent_ms <= ?2")?
         .execute((queue, now_ms - settings.retention_s * 1000))?;

@@ -1,8 +1,9 @@
 //! Moving messages out of a dead-letter queue.
 
-use super::super::settings::is_fifo;
+use super::super::settings::{Settings, is_fifo};
 use super::super::{QueueError, name_of, random_hex};
-use super::queues::find;
+use super::messages::expire;
+use super::queues::{find, load};
 use super::{Result, Store, random_id};
 
 /// `ListMessageMoveTasks` shows no more.
@@ -44,6 +45,7 @@ impl Store {
                 }
             }
             let now_ms = self.clock.now_ms();
+            expire(transaction, &from, &Settings::read(&load(transaction, &from)?.attributes), now_ms)?;
             let found: Vec<(i64, Option<String>)> = transaction
                 .prepare(
                     "SELECT seq, source FROM messages WHERE queue = ?1 AND visible_ms <= ?2 ORDER BY seq",
