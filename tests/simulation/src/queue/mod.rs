@@ -207,7 +207,9 @@ impl Queue {
         for handle in &poison {
             let Some(mut letter) = self.messages.remove(handle) else { continue };
             if self.is_fifo {
-                // Its age begins anew, which it does not in a standard queue.
+                // Its age begins anew, which it does not in a standard queue:
+                // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/setting-up-dead-letter-queue-retention.html
+                // (read 2026-11-22).
                 letter.sent_ms = now_ms;
             }
             self.dead.push(letter);

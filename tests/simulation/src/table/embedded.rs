@@ -175,8 +175,8 @@ impl Engine {
     }
 }
 
-/// What the engine's stream shows of a change. DynamoDB's shows nothing of a write that has changed nothing
-/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html>, read 2026-11-22); the engine's does.
+/// What the engine's stream shows of a change. DynamoDB's shows nothing of a write that has changed nothing (its
+/// documentation, quoted in <https://github.com/scylladb/scylladb/issues/27375>, read 2026-11-22); the engine's does.
 fn recorded(change: &Change) -> Option<Record> {
     let what = match (&change.before, &change.after) {
         (None, None) => return None,
