@@ -91,6 +91,24 @@ async fn flow_a_stranger_can_not_fill_the_quarantine() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn fault_a_full_quarantine_refuses_nobody_for_good_while_the_secrets_can_not_be_read_again() {
+    let world = World::with(CONFIG, SECRETS).await;
+    for _ in 0..PER_DAY_MAX {
+        assert_eq!(post(&world, "apart", "guess").await.status, 202);
+    }
+    assert_eq!(post(&world, "apart", "new").await.status, 401);
+    // They were rotated, and what there is now can't be read.
+    world.write_secrets(&json!("half of a docu"));
+    world.advance(30);
+    let answer = post(&world, "apart", "new").await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("10")), "{answer:?}");
+    world.write_secrets(&json!({"apart": ["new"]}));
+    world.advance(30);
+    assert_eq!(post(&world, "apart", "new").await.status, 200);
+    assert_eq!(post(&world, "apart", "guess").await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn flow_a_token_that_a_person_has_to_see_is_kept_for_him() {
     let world = World::with("[sources.notion]\nprovider = \"notion\"\n", r#"{"notion": "s"}"#).await;
     let body = br#"{"verification_token": "secret_tMrlL1qK5vuQAh1b6cZGhFChZTSYJlce98V0pYn7yBl"}"#;

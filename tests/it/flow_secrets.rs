@@ -1,9 +1,27 @@
-//! Secrets while the gateway runs: rotated, changed, missing, unreadable.
+//! Secrets while the gateway runs, and senders' own keys: rotated, changed, missing, unreadable.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy.toml allows it in test functions only, and the helpers beside them are tests too"
+)]
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use futures::future::BoxFuture;
+use hookgate_aws::{
+    effects::Functions,
+    egress::{Egress, SendError, Transport},
+    sender_keys::SenderKeys,
+};
 use hookgate_core::lifecycle::Status;
 use serde_json::json;
 
-use crate::harness::{Answer, Destination, SHOP, World, order, signature};
+use crate::harness::{Answer, Bench, Destination, SHOP, World, order, signature};
 
 async fn world(secrets: serde_json::Value) -> (World, Destination) {
     World::with_destination(SHOP, &json!({ "shop": secrets }).to_string()).await
@@ -100,4 +118,73 @@ async fn flow_a_secret_of_another_source_proves_nothing() {
     let (world, _destination) = World::with_destination(&config, &secrets).await;
     assert_eq!(order_signed_with(&world, "two", "o1").await.status, 401);
     assert_eq!(order_signed_with(&world, "one", "o1").await.status, 200);
+}
+
+/// The address at which a sender has its keys: what is there, if it can be reached.
+#[derive(Debug, Default)]
+struct Published {
+    document: Mutex<Option<String>>,
+    fetches: Mutex<usize>,
+}
+
+impl Published {
+    fn set(&self, key: Option<&Ed25519KeyPair>) {
+        let x = key.map(|key| BASE64URL_NOPAD.encode(key.public_key().as_ref()));
+        let document = x.map(|x| json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x}]}).to_string());
+        *self.document.lock().unwrap() = document;
+    }
+}
+
+impl Transport for Published {
+    fn send(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, SendError>> {
+        assert_eq!(request.url().as_str(), "https://keys.example/bank.json");
+        *self.fetches.lock().unwrap() += 1;
+        let document = self.document.lock().unwrap().clone();
+        let answer = document.map(|document| axum::http::Response::new(document).into());
+        Box::pin(async { answer.ok_or(SendError::Unreachable) })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flow_a_new_key_of_a_sender_is_fetched_when_a_signature_fails_but_not_at_every_forgery() {
+    let config = r#"
+        [sources.bank]
+        provider = "generic"
+        verify = { scheme = "ed25519", header = "x-signature", encoding = "hex", key_url = "https://keys.example/bank.json" }
+        event = { id = "json:/id" }
+    "#;
+    let (mut bench, _destination) = Bench::start(config, Functions::default()).await;
+    let published = Arc::new(Published::default());
+    let egress = Egress::new(&[]).unwrap().over(published.clone());
+    bench.ingest.keys = Arc::new(SenderKeys::with_egress(egress));
+    let [old, new, forger] =
+        [1, 2, 3].map(|number| Ed25519KeyPair::from_seed_unchecked(&[number; 32]).unwrap());
+    let answered = async |key: &Ed25519KeyPair, id: &str| {
+        let body = json!({ "id": id }).to_string();
+        let event = json!({
+            "version": "2.0", "rawPath": "/webhooks/bank", "body": body,
+            "headers": {"content-type": "application/json", "x-signature": HEXLOWER.encode(key.sign(body.as_bytes()).as_ref())},
+            "requestContext": {"http": {"method": "POST"}, "timeEpoch": bench.clock.now_ms()},
+        });
+        let answer =
+            serde_json::to_value(bench.ingest.handle(&event.to_string(), None).await.unwrap()).unwrap();
+        (answer["statusCode"].as_u64().unwrap(), *published.fetches.lock().unwrap())
+    };
+
+    published.set(Some(&old));
+    assert_eq!(answered(&old, "e1").await, (200, 1));
+    published.set(Some(&new));
+    // Just fetched: a forger can't have it fetched again and again.
+    bench.clock.advance(Duration::from_secs(29));
+    assert_eq!(answered(&new, "e2").await, (401, 1));
+    bench.clock.advance(Duration::from_secs(1));
+    assert_eq!(answered(&new, "e2").await, (200, 2));
+    assert_eq!(answered(&old, "e3").await, (401, 2));
+    // What may be there can't be seen: nobody is refused for good, and a key that is known stays good.
+    published.set(None);
+    bench.clock.advance(Duration::from_secs(30));
+    assert_eq!(answered(&forger, "e4").await, (503, 3));
+    assert_eq!(answered(&new, "e5").await, (200, 3));
+    published.set(Some(&new));
+    assert_eq!(answered(&forger, "e4").await, (401, 4));
 }

@@ -1,7 +1,13 @@
 //! Performing what actions planned. The only place from which hookgate changes something outside of itself.
 
-use std::{collections::BTreeMap, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, fmt, future::Future, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration,
+};
 
+use futures::{
+    FutureExt,
+    future::{self, BoxFuture, Either},
+};
 use hookgate_core::{
     actions::DETAIL_CHARS_MAX,
     effect::{Effect, HttpEffect, Text},
@@ -16,7 +22,6 @@ use reqwest::{
     StatusCode,
     header::{HeaderValue, RETRY_AFTER},
 };
-use tokio::task::JoinHandle;
 
 use crate::{
     aws_call::AwsCaller,
@@ -84,13 +89,31 @@ pub enum RunError {
     Dead(String),
 }
 
-type RunFuture = Pin<Box<dyn Future<Output = RunResult> + Send>>;
+type Run = Arc<dyn Fn(Event) -> BoxFuture<'static, RunResult> + Send + Sync>;
 
 /// The functions that `run` actions call, by name.
-#[derive(Clone, Default)]
-pub struct Functions(BTreeMap<&'static str, Arc<dyn Fn(Event) -> RunFuture + Send + Sync>>);
+#[derive(Clone)]
+pub struct Functions {
+    known: BTreeMap<&'static str, Run>,
+    sleep: Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>,
+}
+
+impl Default for Functions {
+    fn default() -> Self {
+        Self::timed_by(tokio::time::sleep)
+    }
+}
 
 impl Functions {
+    /// None yet, with another clock than the system's for how long each may take.
+    pub fn timed_by<F, Fut>(sleep: F) -> Self
+    where
+        F: Fn(Duration) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        Self { known: BTreeMap::new(), sleep: Arc::new(move |time| Box::pin(sleep(time))) }
+    }
+
     /// Adds one.
     #[must_use]
     pub fn with<F, Fut>(mut self, name: &'static str, function: F) -> Self
@@ -98,19 +121,33 @@ impl Functions {
         F: Fn(Event) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = RunResult> + Send + 'static,
     {
-        self.0.insert(name, Arc::new(move |event| Box::pin(function(event))));
+        self.known.insert(name, Arc::new(move |event| Box::pin(function(event))));
         self
     }
 
     /// Their names.
     pub fn names(&self) -> Vec<&'static str> {
-        self.0.keys().copied().collect()
+        self.known.keys().copied().collect()
+    }
+
+    /// Calls one. One that panics or never ends must not take the worker with it: that would look like a poisoned message,
+    /// and the event would end in the dead-letter queue without saying why.
+    async fn call(&self, run: Run, event: Event) -> Performed {
+        let ended = AssertUnwindSafe(async move { run(event).await }).catch_unwind();
+        let limit = (self.sleep)(Duration::from_millis(RUN_MS_MAX));
+        match future::select(pin!(ended), limit).await {
+            Either::Left((Ok(Ok(detail)), _)) => Performed::done(detail),
+            Either::Left((Ok(Err(RunError::Retry(detail))), _)) => Performed::failed(detail),
+            Either::Left((Ok(Err(RunError::Dead(detail))), _)) => Performed::impossible(detail),
+            Either::Left((Err(_), _)) => Performed::failed("the function panicked; the log has where"),
+            Either::Right(_) => Performed::failed(format!("the function did not end within {RUN_MS_MAX} ms")),
+        }
     }
 }
 
 impl fmt::Debug for Functions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.known.keys()).finish()
     }
 }
 
@@ -166,12 +203,12 @@ impl Performer {
                     Err(error) => Performed::of(&error),
                 }
             }
-            Effect::Run { function } => match self.functions.0.get(function.as_str()) {
+            Effect::Run { function } => match self.functions.known.get(function.as_str()) {
                 None => {
                     let known = self.functions.names().join(", ");
                     Performed::impossible(format!("no function is called `{function}` (there are: {known})"))
                 }
-                Some(run) => called(run.clone(), cause.event.clone()).await,
+                Some(run) => self.functions.call(run.clone(), cause.event.clone()).await,
             },
         };
         performed.shortened()
@@ -264,28 +301,6 @@ impl Performed {
             Self::Impossible { detail } => Self::Impossible { detail: short(detail) },
             Self::Gone { detail } => Self::Gone { detail: short(detail) },
         }
-    }
-}
-
-/// Calls a function of the user's own. One that panics or never ends must not take the worker with it: that would
-/// look like a poisoned message, and the event would end in the dead-letter queue without saying why.
-async fn called(run: Arc<dyn Fn(Event) -> RunFuture + Send + Sync>, event: Event) -> Performed {
-    let mut task = AbortOnDrop(tokio::spawn(async move { run(event).await }));
-    match tokio::time::timeout(Duration::from_millis(RUN_MS_MAX), &mut task.0).await {
-        Ok(Ok(Ok(detail))) => Performed::done(detail),
-        Ok(Ok(Err(RunError::Retry(detail)))) => Performed::failed(detail),
-        Ok(Ok(Err(RunError::Dead(detail)))) => Performed::impossible(detail),
-        Ok(Err(_)) => Performed::failed("the function panicked; the log has where"),
-        Err(_) => Performed::failed(format!("the function did not end within {RUN_MS_MAX} ms")),
-    }
-}
-
-/// Ends a task with whoever waited for it.
-struct AbortOnDrop(JoinHandle<RunResult>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

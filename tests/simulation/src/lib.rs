@@ -4,8 +4,7 @@
 //! What goes wrong in it, where and when, is in [`faults`]; what must hold whatever does, in `check`. A seed is a
 //! history, always the same one.
 //!
-//! Absent: `run` actions, which are the user's own code and need a runtime; and DynamoDB's deleting of old items, on
-//! which no rule depends.
+//! Absent: DynamoDB's deleting of old items, on which no rule depends.
 
 /// A history allocates more than it does anything else.
 #[global_allocator]

@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    fmt,
     future::Future,
     pin::Pin,
     sync::{
@@ -10,14 +11,16 @@ use std::{
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
+    time::Duration,
 };
 
+use aws_smithy_async::rt::sleep::AsyncSleep as _;
 use fastrand::Rng;
 use hookgate_aws::{
     aws_call::AwsCaller,
     clients::{Clients, Patience},
-    effects::{Functions, Performer},
-    egress::Egress,
+    effects::{Functions, Performer, RUN_MS_MAX, RunError, RunResult},
+    egress::{Egress, Transport},
     env::SecretsFrom,
     quarantine::release,
     queue::Queue as QueueClient,
@@ -29,6 +32,7 @@ use hookgate_aws::{
 use hookgate_core::{
     Fetched,
     config::{Config, Mode},
+    event::Event,
     gate::{Admission, admit},
     ids::Name,
     lifecycle::Status,
@@ -112,7 +116,7 @@ actions = ["mail", "alert", "forward"]
 [[routes]]
 source = "shop"
 type = "job.*"
-actions = ["start", "ask", "ship"]
+actions = ["start", "ask", "ship", "own"]
 
 [[routes]]
 source = "pay"
@@ -191,6 +195,11 @@ kind = "invoke"
 state_machine = "arn:aws:states:us-east-1:000000000000:stateMachine:ship"
 retry = ["5s", "2m", "20m", "2h"]
 
+[actions.own]
+kind = "run"
+function = "own"
+retry = ["5s", "2m", "20m", "2h"]
+
 [actions.tally]
 kind = "count"
 counter = "orders"
@@ -202,6 +211,25 @@ collection = "orders"
 key = "json:/id"
 fields = { total = "json:/total" }
 "#;
+
+/// A function as a user may write one: it asks somebody, for longer than a function may take if that takes so long.
+async fn own(wire: Wire, event: Event) -> RunResult {
+    let retry = |problem: &dyn fmt::Display| RunError::Retry(problem.to_string());
+    let url = "https://dest.example/own".parse().map_err(|error| retry(&error))?;
+    let mut request = reqwest::Request::new(http::Method::POST, url);
+    *request.timeout_mut() = Some(2 * Duration::from_millis(RUN_MS_MAX));
+    *request.body_mut() = Some(event.request.body.into());
+    match wire.send(request).await {
+        Ok(answer) if answer.status().is_success() => Ok("asked".to_owned()),
+        Ok(answer) => Err(retry(&answer.status())),
+        Err(error) => Err(retry(&error)),
+    }
+}
+
+fn functions(wire: &Wire) -> Functions {
+    let (clock, wire) = (wire.clone(), wire.clone());
+    Functions::timed_by(move |time| clock.sleep(time)).with("own", move |event| own(wire.clone(), event))
+}
 
 /// How long Lambda lets a function run, in milliseconds (`Timeout`).
 const INGEST_LIMIT_MS: i64 = 10_000;
@@ -827,7 +855,7 @@ impl World {
                     aws: AwsCaller::local(egress.clone(), aws::endpoint),
                     egress,
                     store: store.clone(),
-                    functions: Functions::default(),
+                    functions: functions(&wire),
                 },
                 store,
                 destinations: Known::default(),
