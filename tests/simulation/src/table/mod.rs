@@ -2,7 +2,7 @@
 //!
 //! Why a model and not the embedded engine alone: the invariants want what each request has changed, and a million
 //! histories want to be over in an hour. So that the model does not drift from the engine, histories can be run over
-//! both ([`Table::over`]), and a test asks both the same.
+//! both (`Table::over`), and a test asks both the same.
 
 use std::collections::BTreeMap;
 
