@@ -687,15 +687,21 @@ pub fn test_secret(verifier: &Verifier, entropy: &[u8; 32]) -> Result<Option<Sec
         KeyEncoding::Whsec => format!("whsec_{}", BASE64.encode(entropy)),
         _ => HEXLOWER.encode(entropy),
     };
+    // Of several ways the first is the one to sign in.
+    let mut kind = verifier.kind();
+    while let Kind::AnyOf(kinds) = kind {
+        let Some(first) = kinds.first() else { break };
+        kind = first;
+    }
     let mut values = BTreeMap::new();
     match verifier.secret_shape() {
-        SecretShape::Text(encoding) if !verifier.kind().fetches_keys() => {
+        SecretShape::Text(encoding) if !kind.fetches_keys() => {
             return Ok(Some(Secret::Text(text(encoding))));
         }
         SecretShape::Text(encoding) => {
             values.insert(SECRET_FIELD.to_owned(), text(encoding));
         }
-        SecretShape::None if !verifier.kind().fetches_keys() => return Ok(None),
+        SecretShape::None if !kind.fetches_keys() => return Ok(None),
         SecretShape::None | SecretShape::PublicKey(_) => {}
         SecretShape::Named(names) => {
             for name in names {
@@ -704,11 +710,6 @@ pub fn test_secret(verifier: &Verifier, entropy: &[u8; 32]) -> Result<Option<Sec
                 values.insert(name, short);
             }
         }
-    }
-    let mut kind = verifier.kind();
-    while let Kind::AnyOf(kinds) = kind {
-        let Some(first) = kinds.first() else { break };
-        kind = first;
     }
     let (signer, encoding, key) = match kind {
         Kind::Signature(signature) if signature.scheme.is_asymmetric() => {
@@ -729,7 +730,7 @@ pub fn test_secret(verifier: &Verifier, entropy: &[u8; 32]) -> Result<Option<Sec
         KeyEncoding::Base64url => encode(&public, Encoding::Base64url),
         _ => BASE64.encode(&public),
     };
-    let key = if verifier.kind().fetches_keys() { PUBLIC_KEY_FIELD } else { key.unwrap_or(SECRET_FIELD) };
+    let key = if kind.fetches_keys() { PUBLIC_KEY_FIELD } else { key.unwrap_or(SECRET_FIELD) };
     values.insert(key.to_owned(), public);
     values.insert(PRIVATE_KEY_FIELD.to_owned(), BASE64.encode(&private));
     Ok(Some(Secret::Named(values)))

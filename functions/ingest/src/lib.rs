@@ -235,7 +235,7 @@ impl Ingest {
         let active = secrets.active(&source.secret);
         let known = self.keys.known(&source.verifier, request, &active, now).await;
         let mut admission = gate::admit(source, source.mode, secrets, &known, request, received_at);
-        if !known.is_empty() && admission.may_lack_a_key() {
+        if source.verifier.fetches_keys() && admission.may_lack_a_key() {
             // The sender may have published another one since. Without those that are not fresh it is asked for again.
             let fresh = self.keys.fresh(&source.verifier, request, &active, now).await;
             admission = gate::admit(source, source.mode, secrets, &fresh, request, received_at);

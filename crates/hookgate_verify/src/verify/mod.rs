@@ -270,6 +270,11 @@ impl Verifier {
         self.kind.needs_secret()
     }
 
+    /// Whether its keys are published by the sender, so that they have to be fetched.
+    pub fn fetches_keys(&self) -> bool {
+        self.kind.fetches_keys()
+    }
+
     /// What a secret of it is made of, for whoever has to make one up.
     pub fn secret_shape(&self) -> SecretShape {
         self.kind.secret_shape()
@@ -376,12 +381,12 @@ impl Kind {
         }
     }
 
-    /// Whether the sender publishes its key.
+    /// Whether the sender publishes its key, in any of the ways to sign.
     pub(crate) fn fetches_keys(&self) -> bool {
         match self {
             Self::Signature(signature) => signature.fetches_keys(),
             Self::Jwt(jwt) => jwt.fetches_keys(),
-            Self::AnyOf(kinds) => kinds.first().is_some_and(Self::fetches_keys),
+            Self::AnyOf(kinds) => kinds.iter().any(Self::fetches_keys),
             Self::Token { .. } | Self::Basic | Self::Adyen | Self::Certified(_) | Self::None => false,
         }
     }

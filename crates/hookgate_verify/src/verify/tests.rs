@@ -579,6 +579,22 @@ fn keys_are_asked_for_only_where_the_scheme_says() {
 }
 
 #[test]
+fn a_key_is_asked_for_only_by_who_says_that_it_fetches_keys() {
+    let mut asked = 0;
+    for case in cases() {
+        let secrets = [&case.secret];
+        let verified = case.verifier.verify(&case.request, &secrets, case.request.received_at);
+        let asks = matches!(verified, Err(VerifyError::KeyNeeded { .. }));
+        assert!(!asks || case.verifier.fetches_keys(), "{}", case.verifier.describe());
+        asked += usize::from(asks);
+    }
+    assert!(asked > 0);
+    for (slug, fetches) in [("aws-sns", true), ("github", false), ("stripe", false)] {
+        assert_eq!(verifier(&catalogue::find(slug).unwrap()).fetches_keys(), fetches, "{slug}");
+    }
+}
+
+#[test]
 fn how_much_of_the_catalogue_is_proved() {
     let all = catalogue::all();
     let of = |proof: Proof| all.iter().filter(|provider| provider.proof == proof).count();
