@@ -622,6 +622,36 @@ async fn providers_and_env_say_what_there_is() {
 }
 
 #[tokio::test]
+async fn events_are_taken_in_although_an_action_of_the_configuration_is_wrong() {
+    let place = Place::new();
+    let dev = place.dev(&[]).await;
+    let file = place.path("wrong.toml");
+    let text =
+        "[sources.orders]\nprovider = \"generic\"\nverify = \"none\"\n[actions.tell]\nkind = \"slak\"\n";
+    fs::write(&file, text).unwrap();
+    let text = place.run(&["env"]).await.ok();
+    let lookup = |name: &str| match name {
+        "HOOKGATE_CONFIG" => Some(file.to_str().unwrap().to_owned()),
+        _ => {
+            let mut values = text.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+            values.find(|(known, _)| *known == name).map(|(_, value)| value.trim_matches('\'').to_owned())
+        }
+    };
+    let ingest = ingest::Ingest::from_env(lookup).unwrap();
+    let sample = samples().into_iter().find(|sample| sample.source == "orders").unwrap();
+    let mut event: Value = serde_json::from_str(&derived(&sample, "ingest").unwrap()).unwrap();
+    // Without a time of its own, it is received now, and among those of today.
+    event["requestContext"].as_object_mut().unwrap().remove("timeEpoch").unwrap();
+    let answer = ingest.handle(&event.to_string(), None).await.unwrap();
+    assert_eq!(serde_json::to_value(&answer).unwrap()["statusCode"], 200);
+    place.all_done(1).await;
+    // It is the worker that says what is wrong, and where.
+    let error = format!("{:#}", worker::Worker::from_env(lookup).unwrap_err());
+    assert!(error.contains("line 5") && error.contains("did you mean `slack`?"), "{error}");
+    drop(dev);
+}
+
+#[tokio::test]
 async fn mail_and_published_events_are_in_the_inbox_and_stay_there() {
     let place = Place::new();
     let dev = place.dev(&[]).await;

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use hookgate_core::{config::Config, ids::Name};
+use hookgate_core::{
+    config::{Config, Problem},
+    ids::Name,
+};
 use thiserror::Error;
 
 /// Name of the table.
@@ -93,20 +96,23 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// Reads the variables through `lookup`.
+    /// Reads the variables through `lookup`, and with `parse` as much of the configuration as the function needs.
     ///
     /// # Errors
     /// [`SettingsError`] names the variable or the line that is wrong.
-    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+    pub fn read(
+        lookup: impl Fn(&str) -> Option<String>,
+        parse: fn(&str) -> Result<Config, Vec<Problem>>,
+    ) -> Result<Self, SettingsError> {
         let optional = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
         let required = |name: &'static str| optional(name).ok_or(SettingsError::Missing { name });
         let secrets = required(SECRETS)?;
         let mut config = match optional(CONFIG) {
-            None => parse("the built-in hookgate.toml", crate::EMBEDDED_CONFIG)?,
+            None => checked("the built-in hookgate.toml", parse(crate::EMBEDDED_CONFIG))?,
             Some(path) => {
                 let text = std::fs::read_to_string(&path)
                     .map_err(|source| SettingsError::Unreadable { path: path.clone(), source })?;
-                parse(&path, &text)?
+                checked(&path, parse(&text))?
             }
         };
         if let Some(url) = optional(PUBLIC_URL) {
@@ -134,8 +140,8 @@ impl Settings {
     }
 }
 
-fn parse(name: &str, text: &str) -> Result<Config, SettingsError> {
-    Config::parse(text).map_err(|problems| {
+fn checked(name: &str, config: Result<Config, Vec<Problem>>) -> Result<Config, SettingsError> {
+    config.map_err(|problems| {
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
         SettingsError::Config { name: name.to_owned(), problems: problems.join("; ") }
     })
@@ -146,7 +152,8 @@ mod tests {
     use super::*;
 
     fn read(vars: &[(&str, &str)]) -> Result<Settings, SettingsError> {
-        Settings::read(|name| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+        let lookup = |name: &str| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+        Settings::read(lookup, Config::parse)
     }
 
     #[test]

@@ -49,7 +49,7 @@ const WARM_UP: Duration = Duration::from_millis(500);
 /// The gateway.
 #[derive(Debug)]
 pub struct Ingest {
-    /// Its configuration.
+    /// Its configuration, of which it looks at the sources only.
     pub config: Arc<Config>,
     /// The table.
     pub store: Store,
@@ -71,7 +71,7 @@ impl Ingest {
     /// # Errors
     /// Names the variable that is missing or wrong.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
-        let settings = Settings::read(&lookup)?;
+        let settings = Settings::read(&lookup, Config::parse_sources)?;
         let clients = Clients::from_env(&lookup, Patience::INGEST)?;
         Ok(Self {
             store: Store::new(clients.dynamodb, settings.table),

@@ -100,7 +100,7 @@ impl Worker {
     /// # Errors
     /// Names the variable that is missing or wrong.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
-        let settings = Settings::read(&lookup)?;
+        let settings = Settings::read(&lookup, Config::parse)?;
         let clients = Clients::from_env(&lookup, Patience::WORKER)?;
         let store = Store::new(clients.dynamodb, settings.table);
         let egress =

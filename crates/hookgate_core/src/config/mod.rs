@@ -145,6 +145,15 @@ impl Config {
         read::read(text)
     }
 
+    /// Reads and checks all but the routes and actions, of which there are none then: for ingest, which does without.
+    /// Senders are answered while an action is wrong, and what they send is there when it is mended.
+    ///
+    /// # Errors
+    /// Every problem that was found, by line.
+    pub fn parse_sources(text: &str) -> Result<Self, Vec<Problem>> {
+        read::read_sources(text)
+    }
+
     /// Names of the secrets that the sources and actions need, each with who needs it.
     pub fn secret_names(&self) -> BTreeMap<String, String> {
         let mut names = BTreeMap::new();

@@ -63,6 +63,37 @@ fn suggestion<'n>(word: &str, known: impl IntoIterator<Item = &'n str>) -> Strin
 const SECTIONS: &[&str] = &["public_url", "allow_hosts", "sources", "routes", "actions"];
 
 pub(super) fn read(text: &str) -> Result<Config, Vec<Problem>> {
+    read_with(text, |config, work, problems| {
+        if let Some(actions) = work.actions {
+            each(actions, "actions", problems, |name, span, value, problems| {
+                if let Some(action) = action(&name, &span, value, problems) {
+                    config.actions.insert(name, action);
+                }
+            });
+        }
+        let complete = problems.found.is_empty();
+        if let Some(routes) = work.routes {
+            config.routes = read_routes(routes, config, complete, problems);
+        }
+    })
+}
+
+pub(super) fn read_sources(text: &str) -> Result<Config, Vec<Problem>> {
+    read_with(text, |_, _, _| ())
+}
+
+/// What is done with events, as it is written.
+#[derive(Default)]
+struct Work<'t> {
+    actions: Option<Spanned<DeValue<'t>>>,
+    routes: Option<Spanned<DeValue<'t>>>,
+}
+
+/// Whoever gives no `work` that reads actions has nothing of them in its binary.
+fn read_with(
+    text: &str,
+    work: impl FnOnce(&mut Config, Work<'_>, &mut Problems<'_>),
+) -> Result<Config, Vec<Problem>> {
     let mut problems = Problems { text, found: Vec::new() };
     let document = match DeTable::parse(text) {
         Ok(document) => document.into_inner(),
@@ -78,7 +109,7 @@ pub(super) fn read(text: &str) -> Result<Config, Vec<Problem>> {
         routes: Vec::new(),
         actions: BTreeMap::new(),
     };
-    let mut routes = None;
+    let mut written = Work::default();
     for (key, value) in document {
         let span = key.span();
         match key.get_ref().as_ref() {
@@ -91,12 +122,8 @@ pub(super) fn read(text: &str) -> Result<Config, Vec<Problem>> {
                     config.sources.insert(name, source);
                 }
             }),
-            "actions" => each(value, "actions", &mut problems, |name, span, value, problems| {
-                if let Some(action) = action(&name, &span, value, problems) {
-                    config.actions.insert(name, action);
-                }
-            }),
-            "routes" => routes = Some(value),
+            "actions" => written.actions = Some(value),
+            "routes" => written.routes = Some(value),
             other => {
                 let hint = suggestion(other, SECTIONS.iter().copied());
                 problems
@@ -104,10 +131,7 @@ pub(super) fn read(text: &str) -> Result<Config, Vec<Problem>> {
             }
         }
     }
-    let complete = problems.found.is_empty();
-    if let Some(routes) = routes {
-        config.routes = read_routes(routes, &config, complete, &mut problems);
-    }
+    work(&mut config, written, &mut problems);
     if problems.found.is_empty() {
         return Ok(config);
     }

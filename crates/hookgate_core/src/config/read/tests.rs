@@ -165,6 +165,24 @@ fn how_an_action_is_run_is_checked_with_its_line_and_a_way_out() {
 }
 
 #[test]
+fn sources_are_read_although_an_action_or_a_route_is_wrong() {
+    let whole = format!("{:?}", Config::parse(GOOD).unwrap().sources);
+    for wrong in ["", "[actions.b]\nkind = \"nope\"\n", "[[routes]]\nsource = \"nobody\"\nactions = []\n"] {
+        let text = format!("{GOOD}{wrong}");
+        assert_eq!(problems(&text).is_empty(), wrong.is_empty(), "{wrong}");
+        let config = Config::parse_sources(&text).unwrap_or_else(|p| panic!("{p:#?}"));
+        assert_eq!(format!("{:?}", config.sources), whole);
+        assert_eq!(config.public_url.as_deref(), Some("https://hooks.example.com"));
+        assert!(config.routes.is_empty() && config.actions.is_empty());
+    }
+    // What else is wrong may be a source.
+    for wrong in ["[sources.a]\nprovider = \"nope\"", "[source.a]\nprovider = \"github\"", "[sources.a"] {
+        let text = format!("{GOOD}{wrong}\n");
+        assert_eq!(Config::parse_sources(&text).unwrap_err(), Config::parse(&text).unwrap_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn all_problems_are_told_at_once() {
     let text = "[sources.a]\nprovider = \"nope\"\n[actions.b]\nkind = \"nope\"\n[extra]\n";
     let lines: Vec<_> = Config::parse(text).unwrap_err().iter().map(|p| p.line).collect();
