@@ -302,9 +302,10 @@ impl Envelope {
 #[cfg(test)]
 mod tests {
     use http::HeaderName;
+    use proptest::prelude::*;
 
     use super::*;
-    use crate::{config::Config, secret::Secret, testing};
+    use crate::{config::Config, secret::Secret, template::Template, testing};
 
     const CONFIG: &str = r#"
         [sources.any]
@@ -319,6 +320,20 @@ mod tests {
 
     fn source<'c>(config: &'c Config, name: &str) -> &'c Source {
         &config.sources[&Name::parse(name).unwrap()]
+    }
+
+    proptest! {
+        /// To the last digit, and senders write all 17 of `0.1 + 0.2`.
+        #[test]
+        fn a_number_is_shown_as_it_was_sent(
+            number in prop_oneof![(-1e15..1e15), (-180.0..180.0), Just(0.1 + 0.2)],
+        ) {
+            let config = Config::parse(CONFIG).unwrap();
+            let body = format!(r#"{{"id": "1", "type": "t", "must": 1, "n": {number:?}}}"#);
+            let (event, view) = testing::event(&config, "plain", body.as_bytes());
+            let shown = Template::parse("{{ event.n }}").unwrap().render(&event.context(&view)).unwrap();
+            prop_assert_eq!(shown, format!("{number:?}"));
+        }
     }
 
     #[test]
