@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -87,6 +87,7 @@ fn many(arguments: &Arguments) -> bool {
     let total = arguments.histories;
     let (next, ended) = (AtomicU64::new(0), AtomicU64::new(0));
     let is_over = AtomicBool::new(false);
+    let is_stopped = interrupted();
     let summary = Mutex::new(Summary::default());
     let began = Instant::now();
     std::thread::scope(|scope| {
@@ -94,7 +95,7 @@ fn many(arguments: &Arguments) -> bool {
             .map(|_| {
                 scope.spawn(|| {
                     let mut own = Summary::default();
-                    loop {
+                    while !is_stopped.load(Ordering::Relaxed) {
                         let number = next.fetch_add(1, Ordering::Relaxed);
                         if number >= total {
                             break;
@@ -117,8 +118,23 @@ fn many(arguments: &Arguments) -> bool {
     });
     let summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
     let seconds = began.elapsed().as_secs_f64();
-    say(&format!("{summary}\n{total} histories in {seconds:.1} s on {threads} threads"));
-    summary.is_good() && ended.into_inner() == total
+    let ended = ended.into_inner();
+    let of = if ended < total { format!(" of {total}") } else { String::new() };
+    say(&format!("{summary}\n{ended}{of} histories in {seconds:.1} s on {threads} threads"));
+    summary.is_good() && ended == total
+}
+
+/// Becomes true with Ctrl-C, after which the histories that have begun are ended, and what was seen is told.
+fn interrupted() -> Arc<AtomicBool> {
+    let is_stopped = Arc::new(AtomicBool::new(false));
+    let stops = is_stopped.clone();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        if runtime.is_ok_and(|runtime| runtime.block_on(tokio::signal::ctrl_c()).is_ok()) {
+            stops.store(true, Ordering::Relaxed);
+        }
+    });
+    is_stopped
 }
 
 /// A bar on a terminal, a line now and then elsewhere.
