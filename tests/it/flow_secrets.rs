@@ -15,8 +15,8 @@ use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use futures::future::BoxFuture;
 use hookgate_aws::{
     effects::Functions,
-    egress::{Egress, SendError, Transport},
-    sender_keys::SenderKeys,
+    egress::SendError,
+    sender_keys::{Fetch, SenderKeys},
 };
 use hookgate_core::lifecycle::Status;
 use serde_json::json;
@@ -135,12 +135,16 @@ impl Published {
     }
 }
 
-impl Transport for Published {
-    fn send(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, SendError>> {
-        assert_eq!(request.url().as_str(), "https://keys.example/bank.json");
+impl Fetch for Published {
+    fn get(
+        &self,
+        url: reqwest::Url,
+        _: Duration,
+    ) -> BoxFuture<'static, Result<(reqwest::StatusCode, Vec<u8>), SendError>> {
+        assert_eq!(url.as_str(), "https://keys.example/bank.json");
         *self.fetches.lock().unwrap() += 1;
         let document = self.document.lock().unwrap().clone();
-        let answer = document.map(|document| axum::http::Response::new(document).into());
+        let answer = document.map(|document| (reqwest::StatusCode::OK, document.into_bytes()));
         Box::pin(async { answer.ok_or(SendError::Unreachable) })
     }
 }
@@ -155,8 +159,7 @@ async fn flow_a_new_key_of_a_sender_is_fetched_when_a_signature_fails_but_not_at
     "#;
     let (mut bench, _destination) = Bench::start(config, Functions::default()).await;
     let published = Arc::new(Published::default());
-    let egress = Egress::new(&[]).unwrap().over(published.clone());
-    bench.ingest.keys = Arc::new(SenderKeys::with_egress(egress));
+    bench.ingest.keys = Arc::new(SenderKeys::over(published.clone()));
     let [old, new, forger] =
         [1, 2, 3].map(|number| Ed25519KeyPair::from_seed_unchecked(&[number; 32]).unwrap());
     let answered = async |key: &Ed25519KeyPair, id: &str| {

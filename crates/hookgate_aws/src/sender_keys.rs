@@ -3,14 +3,33 @@
 //! Which addresses may be asked stands in the scheme (`key_hosts`, or one fixed address), so a message can't make us
 //! ask just anybody. How often is limited here, so that forged messages can't make us a load on the sender.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
+use aws_smithy_http_client::{
+    Connector,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+use aws_smithy_runtime_api::client::{
+    dns::{DnsFuture, ResolveDns, ResolveDnsError},
+    http::HttpConnector,
+    orchestrator::HttpRequest,
+    result::ConnectorError,
+};
+use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
+use futures::future::BoxFuture;
 use hookgate_core::{Fetched, request::Request, secret::Secret, sign, time::EpochMillis, verify::Verifier};
-use reqwest::StatusCode;
+use reqwest::{StatusCode, Url};
 use thiserror::Error;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::{sync::Mutex, time::timeout};
 
-use crate::egress::{Egress, EgressError, SendError};
+use crate::{
+    egress::{SendError, USER_AGENT},
+    guard::{EgressError, Guard, Way, was_refused},
+};
 
 /// Age at which a key is fetched again: providers keep an old key published for a day or more when they change it.
 const KEEP_MS: i64 = 60 * 60_000;
@@ -33,11 +52,18 @@ const FETCHES_PER_MINUTE: usize = 20;
 const ADDRESSES_MAX: usize = 200;
 
 /// Fetches and keeps keys.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SenderKeys {
-    egress: OnceCell<Egress>,
+    network: Network,
+    instead: Option<Arc<dyn Fetch>>,
     known: Mutex<Known>,
     for_tests: bool,
+}
+
+/// Gets what is at an address in place of the network, so that a test can decide what becomes of it.
+pub trait Fetch: fmt::Debug + Send + Sync {
+    /// The status and the body, within a time limit.
+    fn get(&self, url: Url, limit: Duration) -> BoxFuture<'static, Result<(StatusCode, Vec<u8>), SendError>>;
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +82,7 @@ pub enum SenderKeysError {
     /// The address is not one that may be asked.
     #[error(transparent)]
     Egress(#[from] EgressError),
-    /// The client can't be made, or the sender can't be reached.
+    /// The sender can't be reached.
     #[error("{url} could not be fetched: {reason}")]
     Unreachable {
         /// What was asked.
@@ -86,9 +112,15 @@ impl SenderKeys {
         Self { for_tests: true, ..Self::default() }
     }
 
-    /// With a client of the caller's.
-    pub fn with_egress(egress: Egress) -> Self {
-        Self { egress: OnceCell::new_with(Some(egress)), ..Self::default() }
+    /// Asks `allowed` (`host` or `host:port`) even where their addresses are private.
+    pub fn allowing(allowed: &[String]) -> Self {
+        let network = Network { guard: Guard::new(allowed), checked: OnceLock::new(), open: OnceLock::new() };
+        Self { network, instead: None, known: Mutex::default(), for_tests: false }
+    }
+
+    /// With something else in place of the network.
+    pub fn over(fetch: Arc<dyn Fetch>) -> Self {
+        Self { instead: Some(fetch), ..Self::default() }
     }
 
     /// What is known so far. Keys of the local program's own are added where `secrets` have them.
@@ -179,25 +211,78 @@ impl SenderKeys {
     }
 
     async fn get(&self, url: &str) -> Result<Vec<u8>, SenderKeysError> {
-        let unreachable = |error: SendError| SenderKeysError::Unreachable {
+        let (way, address) = self.network.guard.judge(url)?;
+        let answer = match &self.instead {
+            Some(fetch) => fetch.get(address, TIMEOUT).await,
+            None => {
+                timeout(TIMEOUT, self.network.get(way, &address)).await.unwrap_or(Err(SendError::Timeout))
+            }
+        };
+        let (status, content) = answer.map_err(|error| SenderKeysError::Unreachable {
             url: url.to_owned(),
             reason: error.to_string(),
-        };
-        let broken = |error: reqwest::Error| unreachable(SendError::of(&error));
-        // Made when it is first needed: most installations have no sender that publishes its keys.
-        let egress = self.egress.get_or_try_init(|| async { Egress::new(&[]) }).await.map_err(broken)?;
-        let (client, address) = egress.client(url)?;
-        let mut response = egress.send(client.get(address).timeout(TIMEOUT)).await.map_err(unreachable)?;
-        if !response.status().is_success() {
-            return Err(SenderKeysError::Status { url: url.to_owned(), status: response.status() });
+        })?;
+        if !status.is_success() {
+            return Err(SenderKeysError::Status { url: url.to_owned(), status });
         }
-        let mut content = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(broken)? {
-            content.extend_from_slice(&chunk);
-            if content.len() > BYTES_MAX {
-                return Err(SenderKeysError::TooLarge { url: url.to_owned() });
-            }
+        if content.len() > BYTES_MAX {
+            return Err(SenderKeysError::TooLarge { url: url.to_owned() });
         }
         Ok(content)
+    }
+}
+
+impl Default for SenderKeys {
+    fn default() -> Self {
+        Self::allowing(&[])
+    }
+}
+
+/// The HTTP client of the SDK, which a function has anyway: another one would be a twentieth of ingest.
+///
+/// It follows no redirects and asks no proxy, and it is made when it is first needed: most installations have no sender
+/// that publishes its keys.
+#[derive(Debug)]
+struct Network {
+    guard: Guard,
+    checked: OnceLock<Connector>,
+    open: OnceLock<Connector>,
+}
+
+impl Network {
+    /// The status and the body; of one that is too large, only a little more than is too much.
+    async fn get(&self, way: Way, url: &Url) -> Result<(StatusCode, Vec<u8>), SendError> {
+        let builder = || Connector::builder().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
+        let connector = match way {
+            Way::Open => self.open.get_or_init(|| builder().build()),
+            Way::Checked => self.checked.get_or_init(|| builder().build_with_resolver(self.guard.clone())),
+        };
+        let mut request = HttpRequest::new(SdkBody::empty());
+        request.set_uri(url.as_str()).map_err(|_| SendError::Invalid)?;
+        request.headers_mut().insert("user-agent", USER_AGENT);
+        let response = connector.call(request).await.map_err(|error| failed(&error))?;
+        let status = StatusCode::from_u16(response.status().as_u16()).map_err(|_| SendError::Broken)?;
+        let mut body = ByteStream::new(response.into_body());
+        let mut content = Vec::new();
+        while content.len() <= BYTES_MAX {
+            let Some(chunk) = body.try_next().await.map_err(|_| SendError::Broken)? else { break };
+            content.extend_from_slice(&chunk);
+        }
+        Ok((status, content))
+    }
+}
+
+fn failed(error: &ConnectorError) -> SendError {
+    match () {
+        () if was_refused(error) => SendError::Refused,
+        () if error.is_timeout() => SendError::Timeout,
+        () if error.is_io() => SendError::Unreachable,
+        () => SendError::Broken,
+    }
+}
+
+impl ResolveDns for Guard {
+    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+        DnsFuture::new(async move { self.addresses(name.to_owned()).await.map_err(ResolveDnsError::new) })
     }
 }

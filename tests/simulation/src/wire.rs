@@ -28,6 +28,7 @@ use hookgate_aws::{
     ambient::Ambient,
     clients::{Clients, Patience},
     egress::{SendError, Transport},
+    sender_keys::Fetch,
 };
 use hookgate_core::time::EpochMillis;
 use serde_json::{Value, json};
@@ -203,6 +204,31 @@ fn respond(status: u16, body: String) -> Result<HttpResponse, ConnectorError> {
         .map_err(|error: aws_smithy_runtime_api::http::HttpError| ConnectorError::other(error.into(), None))
 }
 
+/// Status, headers and body.
+type Got = (u16, Vec<(&'static str, String)>, String);
+
+impl Wire {
+    /// What comes of a call within a time limit.
+    async fn ask(
+        self,
+        service: Service,
+        operation: &'static str,
+        call: Value,
+        limit: Duration,
+    ) -> Result<Got, SendError> {
+        let id = self.shared.lock().call(service, operation, call);
+        let answer = Answer { shared: self.shared.clone(), id };
+        match futures::future::select(answer, self.sleep(limit)).await {
+            futures::future::Either::Left((Reply::Answer { status, body, headers }, _)) => {
+                Ok((status, headers, body))
+            }
+            futures::future::Either::Left((Reply::Refused, _)) => Err(SendError::Unreachable),
+            futures::future::Either::Left((Reply::Broken, _)) => Err(SendError::Broken),
+            futures::future::Either::Right(_) => Err(SendError::Timeout),
+        }
+    }
+}
+
 impl Transport for Wire {
     fn send(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, SendError>> {
         let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
@@ -216,34 +242,38 @@ impl Transport for Wire {
                 let call = json!({ "url": url.as_str(), "action": action, "body": body, "once": once, "waits": waits });
                 (Service::Aws(service), operation, call)
             }
-            None if url.host_str() == Some(keyring::HOST) => {
-                (Service::Keys, "GET", json!({ "url": url.as_str() }))
-            }
             None => {
                 let action = url.path().trim_start_matches('/');
                 (Service::Destination, "POST", json!({ "url": url.as_str(), "action": action, "body": body }))
             }
         };
         let limit = request.timeout().copied().unwrap_or(Duration::from_secs(30));
-        let (shared, wire) = (self.shared.clone(), self.clone());
+        let asked = self.clone().ask(service, operation, call, limit);
         Box::pin(async move {
-            let id = shared.lock().call(service, operation, call);
-            let answer = Answer { shared, id };
-            let reply = match futures::future::select(answer, wire.sleep(limit)).await {
-                futures::future::Either::Left((reply, _)) => reply,
-                futures::future::Either::Right(_) => return Err(SendError::Timeout),
-            };
-            match reply {
-                Reply::Answer { status, body, headers } => {
-                    let mut response = http::Response::builder().status(status);
-                    for (name, value) in headers {
-                        response = response.header(name, value);
-                    }
-                    response.body(body).map(Into::into).map_err(|_| SendError::Broken)
-                }
-                Reply::Refused => Err(SendError::Unreachable),
-                Reply::Broken => Err(SendError::Broken),
+            let (status, headers, body) = asked.await?;
+            let mut response = http::Response::builder().status(status);
+            for (name, value) in headers {
+                response = response.header(name, value);
             }
+            response.body(body).map(Into::into).map_err(|_| SendError::Broken)
+        })
+    }
+}
+
+impl Fetch for Wire {
+    fn get(
+        &self,
+        url: reqwest::Url,
+        limit: Duration,
+    ) -> BoxFuture<'static, Result<(reqwest::StatusCode, Vec<u8>), SendError>> {
+        if url.host_str() != Some(keyring::HOST) {
+            self.shared.lock().check.broken(format!("a key is asked for at {url}"));
+        }
+        let asked = self.clone().ask(Service::Keys, "GET", json!({ "url": url.as_str() }), limit);
+        Box::pin(async move {
+            let (status, _, body) = asked.await?;
+            let status = reqwest::StatusCode::from_u16(status).map_err(|_| SendError::Broken)?;
+            Ok((status, body.into_bytes()))
         })
     }
 }

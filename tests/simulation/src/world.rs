@@ -839,7 +839,7 @@ impl World {
                 secrets: secrets(&clients),
                 store: Store::new(clients.dynamodb.clone(), TABLE),
                 queue: queue(&clients),
-                keys: Arc::new(SenderKeys::with_egress(egress)),
+                keys: Arc::new(SenderKeys::over(Arc::new(wire.clone()))),
                 full: Default::default(),
                 ambient,
             }))

@@ -1,9 +1,6 @@
 //! Fetching the senders' public keys.
 
-use hookgate_aws::{
-    egress::Egress,
-    sender_keys::{SenderKeys, SenderKeysError},
-};
+use hookgate_aws::sender_keys::{SenderKeys, SenderKeysError};
 use hookgate_core::{catalogue, request::Request, time::EpochMillis};
 
 use crate::harness::{Answer, START, Server};
@@ -14,7 +11,7 @@ fn at(seconds: i64) -> EpochMillis {
 
 async fn server(body: &str) -> (Server, SenderKeys) {
     let server = Server::start(Answer::json(200, body.to_owned())).await;
-    let keys = SenderKeys::with_egress(Egress::new(std::slice::from_ref(&server.place)).unwrap());
+    let keys = SenderKeys::allowing(std::slice::from_ref(&server.place));
     (server, keys)
 }
 
@@ -31,7 +28,9 @@ async fn a_key_is_fetched_once_and_kept_for_an_hour() {
     assert!(!knows(&keys, &url, at(0)).await);
     let fetched = keys.fetch(&url, at(0)).await.unwrap();
     assert_eq!(fetched.get(&url), Some("-----BEGIN…".as_bytes()));
-    assert_eq!(server.only().target, "/key.pem");
+    let asked = server.only();
+    assert_eq!(asked.target, "/key.pem");
+    assert!(asked.header("user-agent").is_some_and(|agent| agent.starts_with("hookgate/")));
     assert!(knows(&keys, &url, at(3_599)).await);
     assert!(!knows(&keys, &url, at(3_600)).await);
 }
@@ -61,7 +60,7 @@ async fn what_is_no_key_is_an_error_and_not_kept() {
     server.answers(Answer::json(200, "k".repeat(300 * 1024)));
     assert!(matches!(keys.fetch(&url, at(0)).await, Err(SenderKeysError::TooLarge { .. })));
     assert!(!knows(&keys, &url, at(0)).await);
-    let nobody = SenderKeys::with_egress(Egress::new(&["127.0.0.1:1".into()]).unwrap());
+    let nobody = SenderKeys::allowing(&["127.0.0.1:1".into()]);
     let error = nobody.fetch("http://127.0.0.1:1/key", at(0)).await.unwrap_err();
     assert!(matches!(error, SenderKeysError::Unreachable { .. }), "{error}");
 }
@@ -83,4 +82,19 @@ async fn private_addresses_are_not_visited() {
     let keys = SenderKeys::default();
     let error = keys.visit("http://169.254.169.254/latest/meta-data", at(0)).await.unwrap_err();
     assert!(matches!(error, SenderKeysError::Egress(_)), "{error}");
+    // Nor are names that lead there, and nobody is connected to.
+    let server = Server::start(Answer::json(200, "k".to_owned())).await;
+    let url = server.url("/key").replace("127.0.0.1", "localhost");
+    let error = keys.fetch(&url, at(0)).await.unwrap_err().to_string();
+    assert!(error.contains("only private addresses"), "{error}");
+    assert_eq!(server.got().len(), 0);
+}
+
+#[tokio::test]
+async fn another_address_that_is_answered_with_is_not_asked() {
+    let (server, keys) = server("k").await;
+    server.answers(Answer::header(302, "location", server.url("/elsewhere")));
+    let error = keys.fetch(&server.url("/key"), at(0)).await.unwrap_err();
+    assert!(matches!(error, SenderKeysError::Status { status, .. } if status == 302), "{error}");
+    assert_eq!(server.got().len(), 1);
 }
