@@ -4,6 +4,7 @@
 //! adding a table to it. Only the table that is asked for is read, so its length costs a function nothing.
 
 use ipnet::IpNet;
+use memchr::memmem;
 use serde::{Deserialize, Deserializer};
 
 use crate::{
@@ -196,8 +197,16 @@ impl Provider {
 
 /// The provider called `slug`.
 pub fn find(slug: &str) -> Option<Provider> {
-    let (_, text) = sections().find(|(name, _)| *name == slug)?;
+    // Looked for in one go: walking from table to table was three quarters of reading a configuration of one source.
+    let head = format!("\n[{slug}]\n");
+    let at = memmem::find(TEXT.as_bytes(), head.as_bytes()).filter(|_| is_slug(slug))?;
+    let text = TEXT.get(at + head.len()..)?.split("\n[").next()?;
     read(slug, text).ok()
+}
+
+/// Whether it can be a table's name, and nothing that goes on into its text.
+fn is_slug(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 /// Every provider's slug, in order.
@@ -237,11 +246,18 @@ mod tests {
         for (slug, text) in sections() {
             let provider = read(slug, text).unwrap_or_else(|e| panic!("{slug}: {e}"));
             provider.verifier().unwrap_or_else(|e| panic!("{slug}: {e}"));
-            assert!(
-                slug.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
-                "{slug}"
-            );
+            assert!(is_slug(slug), "{slug}");
+            assert_eq!(find(slug), Some(provider.clone()), "{slug}");
             assert!(!provider.name.is_empty() && provider.retry_hours > 0, "{slug}");
+        }
+    }
+
+    #[test]
+    fn only_a_table_is_found() {
+        let text = read("stripe", sections().find(|(slug, _)| *slug == "stripe").unwrap().1).unwrap();
+        let name = format!("stripe]\nname = \"{}\"", text.name);
+        for slug in ["", "strip", "stripes", "Stripe", "stripe]", "[stripe", "\n[stripe]\n", name.as_str()] {
+            assert_eq!(find(slug), None, "{slug:?}");
         }
     }
 
