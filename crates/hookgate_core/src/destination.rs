@@ -331,8 +331,9 @@ impl Health {
     }
 }
 
-/// For how long after the last event was parked the sweeper looks for more: longer than it may have rested itself.
-pub const PARKED_MEMORY_MS: i64 = 24 * HOUR;
+/// For how long after the last event was parked the sweeper looks for more: longer than it may have rested itself, as a worker
+/// that can't start rests until somebody has mended it. Looking takes two read units a minute, a cent a month.
+pub const PARKED_MEMORY_MS: i64 = 30 * 24 * HOUR;
 
 /// Milliseconds from a failed probe to the next. A destination that is back is noticed within a quarter of an hour.
 pub fn probe_delay_ms(pauses: u32) -> i64 {
@@ -467,18 +468,19 @@ mod tests {
     }
 
     #[test]
-    fn a_destination_may_have_parked_for_a_day_after_the_last_and_while_it_is_not_up() {
+    fn a_destination_may_have_parked_for_thirty_days_after_the_last_and_while_it_is_not_up() {
         let at = EpochMillis::from_millis;
         let mut health = Health::default();
         assert!(!health.may_have_parked(at(0)));
         health.parked_at = Some(at(7));
-        let may: Vec<bool> = [7, 6 + DAY, 7 + DAY, 8 + DAY].map(|ms| health.may_have_parked(at(ms))).to_vec();
+        let may: Vec<bool> =
+            [7, 6 + 30 * DAY, 7 + 30 * DAY, 8 + 30 * DAY].map(|ms| health.may_have_parked(at(ms))).to_vec();
         assert_eq!(may, [true, true, false, false]);
         for (standing, word) in
             [(Standing::Disabled, "disabled"), (Standing::Paused { probe_at: at(50), pauses: 1 }, "paused")]
         {
             health.standing = standing;
-            assert!(health.may_have_parked(at(9 * DAY)), "{word}");
+            assert!(health.may_have_parked(at(90 * DAY)), "{word}");
             // What stands in tables must go on meaning the same.
             assert_eq!(standing.word(), word);
         }
