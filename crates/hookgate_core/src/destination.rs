@@ -331,8 +331,9 @@ impl Health {
     }
 }
 
-/// For how long after the last event was parked the sweeper looks for more: longer than it may have rested itself, as a worker
-/// that can't start rests until somebody has mended it. Looking takes two read units a minute, a cent a month.
+/// For how long after the last event was parked the sweeper looks for more: longer than it may have rested itself.
+///
+/// A worker that can't start rests until somebody has mended it. Looking takes two read units a minute, a cent a month.
 pub const PARKED_MEMORY_MS: i64 = 30 * 24 * HOUR;
 
 /// Milliseconds from a failed probe to the next. A destination that is back is noticed within a quarter of an hour.
