@@ -23,7 +23,7 @@ use crate::guard::{EgressError, Guard, REFUSED, Way, was_refused};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long an idle connection is kept; most load balancers close theirs after a minute.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// What we call ourselves.
 pub(crate) const USER_AGENT: &str = concat!("hookgate/", env!("CARGO_PKG_VERSION"));

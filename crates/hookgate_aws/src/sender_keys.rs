@@ -27,7 +27,7 @@ use thiserror::Error;
 use tokio::{sync::Mutex, time::timeout};
 
 use crate::{
-    egress::{SendError, USER_AGENT},
+    egress::{IDLE_TIMEOUT, SendError, USER_AGENT},
     guard::{EgressError, Guard, Way, was_refused},
 };
 
@@ -252,7 +252,11 @@ struct Network {
 impl Network {
     /// The status and the body; of one that is too large, only a little more than is too much.
     async fn get(&self, way: Way, url: &Url) -> Result<(StatusCode, Vec<u8>), SendError> {
-        let builder = || Connector::builder().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
+        let builder = || {
+            Connector::builder()
+                .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+                .pool_idle_timeout(IDLE_TIMEOUT)
+        };
         let connector = match way {
             Way::Open => self.open.get_or_init(|| builder().build()),
             Way::Checked => self.checked.get_or_init(|| builder().build_with_resolver(self.guard.clone())),
