@@ -20,7 +20,7 @@ use hookgate_aws::{
 use hookgate_core::{
     codec::Message,
     destination::Schedule,
-    lifecycle::{AttemptOutcome, RETRY_AFTER_MS_MAX, Status},
+    lifecycle::{AttemptOutcome, LEASE_LEFT_MS, RETRY_AFTER_MS_MAX, Status},
     time::EpochMillis,
 };
 use hookgate_embedded::{Counts, Fault, How, MessageState};
@@ -686,4 +686,46 @@ async fn fault_a_worker_that_stood_still_does_not_run_what_another_has_done_mean
 
     assert_eq!(destination.hits("/post").len(), 1);
     assert_eq!(outcomes(&bench.entry("o1").await, "post"), ["done"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_a_worker_that_is_late_does_not_run_what_one_with_a_fast_clock_has_taken_over() {
+    let (bench, destination) = Bench::start(SHOP, Functions::default()).await;
+    bench.order("o1").await;
+    let (operation, matching) = HOW_THE_DESTINATION_STANDS;
+    let (_messages, first) = stands_still(&bench, operation, matching).await;
+
+    // By the clock of another, the lease is over; by the first one's own, it has 88 s left.
+    let store = &bench.worker.store;
+    let event = store.event(&name("shop"), &event_id("o1")).await.unwrap().unwrap();
+    let ahead = EpochMillis::from_millis(bench.clock.now_ms() + 300_000);
+    assert!(matches!(store.lease(&event, 7, 30, ahead).await.unwrap(), Leased::Ours(_)));
+    bench.clock.advance(std::time::Duration::from_secs(2));
+
+    assert!(first.await.unwrap().is_empty(), "its message is deleted");
+    assert!(destination.hits("/post").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_an_action_begins_with_a_lease_that_is_longer_than_it() {
+    let (bench, destination) = Bench::start(&hurried(), Functions::default()).await;
+    destination.next("/post", [Reply::Never]);
+    bench.order("o1").await;
+    let (operation, matching) = HOW_THE_DESTINATION_STANDS;
+    let (_messages, worker) = stands_still(&bench, operation, matching).await;
+    // Its renewal is late as well, so that what is renewed is almost over again.
+    let table = bench.engines.dynamodb().traffic();
+    let renewal = table.break_with(Fault {
+        matching: Some(r#"":status":{"S":"working"}"#.into()),
+        times: Some(1),
+        ..every("UpdateItem", How::Hang)
+    });
+    bench.clock.advance(std::time::Duration::from_secs(2));
+    until("its renewal stands still", async || table.fired(renewal) == 1).await;
+    bench.clock.advance(std::time::Duration::from_secs(80));
+    until("the worker posts", async || !destination.hits("/post").is_empty()).await;
+
+    let left = bench.entry("o1").await.lease_until.map(|until| until.as_millis() - bench.clock.now_ms());
+    assert!(left.is_some_and(|left| left >= LEASE_LEFT_MS), "{left:?}");
+    worker.abort();
 }

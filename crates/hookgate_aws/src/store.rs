@@ -21,7 +21,7 @@ use hookgate_core::{
     effect::{CountEffect, RecordEffect},
     event::Event,
     ids::{EventId, Name, shard},
-    lifecycle::{Attempts, LEASE_LEFT_MS, LEASE_MS, Put, Status},
+    lifecycle::{Attempts, LEASE_BELIEVED_MS, LEASE_LEFT_MS, LEASE_MS, Put, Status},
     time::EpochMillis,
 };
 use serde_json::Value;
@@ -143,6 +143,11 @@ impl Lease {
     /// Whether enough of it is left for another action to begin.
     pub fn suffices(&self, now: EpochMillis) -> bool {
         self.until.millis_since(now) >= LEASE_LEFT_MS
+    }
+
+    /// Whether it was taken or renewed within the last [`LEASE_BELIEVED_MS`]. Not where the clock went back since.
+    pub fn is_fresh(&self, now: EpochMillis) -> bool {
+        (0..=LEASE_BELIEVED_MS).contains(&(LEASE_MS - self.until.millis_since(now)))
     }
 }
 

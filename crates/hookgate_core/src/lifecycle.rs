@@ -455,6 +455,13 @@ pub const LEASE_MS: i64 = 90_000;
 /// What has to be left of a lease when an action begins: as long as the longest action takes, and the write after it.
 pub const LEASE_LEFT_MS: i64 = 45_000;
 
+/// For how long after it was taken or renewed a lease is believed when an action begins. Later than that, it is renewed first.
+///
+/// Two workers' clocks may differ by more than a lease lasts: then one takes over what by the other's clock is held, and only the table
+/// can tell that one. What a worker reads between lease and action takes a fraction of this, so it costs nothing
+/// but where something had to be tried again.
+pub const LEASE_BELIEVED_MS: i64 = 1_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -307,6 +307,18 @@ impl Worker {
         Ok(self.store.advance(lease, status, next_at, self.ambient.now()).await?)
     }
 
+    /// Makes sure of a lease before an action begins. This may have stood still, or waited for the table, and then another
+    /// worker may be running it. Where that one's clock is ahead, only the table tells.
+    async fn keep(&self, lease: &mut Lease) -> anyhow::Result<()> {
+        if !lease.is_fresh(self.ambient.now()) {
+            self.advance(lease, Status::Working, None).await?;
+        }
+        while !lease.suffices(self.ambient.now()) {
+            self.advance(lease, Status::Working, None).await?;
+        }
+        Ok(())
+    }
+
     /// The stored event that a message is about; stored now, if ingest could not. Says whether it was.
     async fn stored(&self, message: &Message) -> anyhow::Result<Option<(Event, bool)>> {
         if let Some(event) = self.store.event(&message.source, &message.id).await? {
@@ -398,11 +410,7 @@ impl Worker {
                     continue;
                 }
             };
-            // This may have stood still, or waited for the table: what is not ours any more is not run. Another worker
-            // may be running it.
-            while !lease.suffices(self.ambient.now()) {
-                self.advance(lease, Status::Working, None).await?;
-            }
+            self.keep(lease).await?;
             let cause = Cause { event, action, retention_days };
             let times_done = lease.attempts.times_done(action);
             let about = About { action, event, view: &view, context: &context, times_done };

@@ -23,7 +23,7 @@ use hookgate_core::{
     effect::{CountEffect, RecordEffect},
     event::Event,
     ids::shard,
-    lifecycle::{Attempt, AttemptOutcome, LEASE_LEFT_MS, LEASE_MS, Put, Status},
+    lifecycle::{Attempt, AttemptOutcome, LEASE_BELIEVED_MS, LEASE_LEFT_MS, LEASE_MS, Put, Status},
     time::EpochMillis,
 };
 use hookgate_embedded::How;
@@ -457,6 +457,17 @@ async fn a_lease_suffices_until_the_longest_action_does_not_fit_any_more() {
     assert!(lease.suffices(START) && lease.suffices(last) && !lease.suffices(last.plus_millis(1)));
     world.store.advance(&mut lease, Status::Working, None, last).await.unwrap();
     assert!(lease.suffices(last.plus_millis(1)));
+}
+
+#[tokio::test]
+async fn a_lease_is_fresh_for_a_second_by_a_clock_that_goes_forward() {
+    let world = World::start().await;
+    let mut lease = take_ours(&world.store, &order("o1"), 1, START).await;
+    let last = START.plus_millis(LEASE_BELIEVED_MS);
+    assert!(lease.is_fresh(START) && lease.is_fresh(last));
+    assert!(!lease.is_fresh(last.plus_millis(1)) && !lease.is_fresh(START.plus_millis(-1)));
+    world.store.advance(&mut lease, Status::Working, None, last).await.unwrap();
+    assert!(lease.is_fresh(last.plus_millis(1)));
 }
 
 #[tokio::test]
