@@ -1,15 +1,19 @@
 """Deploys what `sam build` made to an emulator of AWS and uses it: signed webhooks, retries, poison, operators' commands.
 
-Run by tests/deployment/run, which builds first. One argument: the architecture that was built for.
+Run by tests/deployment/run, which builds first. Arguments: the architecture that was built for, and a folder with
+`ingest` and `worker` of an older version, if there is one.
 
 The emulator (ministack) executes the functions' own bootstraps and does everything by HTTP on loopback. Two things
 of it are mended here, and nothing of the template: it makes no routes from an HttpApi's OpenAPI body, and it keeps a
 number that came by a parameter as text.
 """
 
+import base64
 import collections
 import contextlib
+import hashlib
 import http.server
+import io
 import json
 import os
 import pathlib
@@ -22,6 +26,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import zipfile
 
 import boto3
 import botocore.config
@@ -35,6 +40,11 @@ SAMPLES = ["comments", "files", "github", "hang", "hatch", "orders", "payments",
            "stripe"]
 # What is waited for takes seconds; on a machine that does other things too it takes longer, but it ends.
 PATIENCE = 120
+
+
+# Which version of ingest and which of worker are deployed at once, one after the other: every pair, and each of them once
+# before and once after the other.
+PAIRS = [("old", "new"), ("new", "old"), ("old", "old"), ("new", "new")]
 
 
 class Destination(http.server.ThreadingHTTPServer):
@@ -173,6 +183,19 @@ class Deployment:
         # The stage $default has no name in the path; the emulator's form of the URL has its own place for it.
         return f"{self.endpoint}/_aws/execute-api/{api}/$default"
 
+    def put_code(self, function, bootstrap):
+        """Gives a function the code of another version, as a deployment does, and looks whether it has it."""
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            entry = zipfile.ZipInfo("bootstrap")
+            entry.external_attr = 0o755 << 16
+            archive.writestr(entry, bootstrap.read_bytes(), zipfile.ZIP_DEFLATED, 1)
+        functions, name = self.client("lambda"), f"{STACK}-{function}"
+        functions.update_function_code(FunctionName=name, ZipFile=packed.getvalue())
+        wanted = base64.b64encode(hashlib.sha256(packed.getvalue()).digest()).decode()
+        until(f"{function} has the other code", lambda: functions.get_function(
+            FunctionName=name)["Configuration"]["CodeSha256"] == wanted)
+
     def hookgate(self, *arguments, code=0):
         """Runs the program, and gives the lines of its --json."""
         done = subprocess.run([PROGRAM, *arguments, "--json"], cwd=ROOT, env=self.environment, capture_output=True, text=True)
@@ -198,7 +221,49 @@ def post(url, body, headers):
         return error.code, error.read()
 
 
-def run(architecture):
+def side_by_side(deployment, destination, url, old):
+    """Two versions on one table and one queue, as during an upgrade and after a rollback of either function: what one took in,
+    the other finishes and knows again."""
+    folder = ROOT / ".aws-sam" / "build"
+    code = {("new", "ingest"): folder / "IngestFunction" / "bootstrap", ("new", "worker"): folder / "WorkerFunction" / "bootstrap",
+            ("old", "ingest"): old / "ingest", ("old", "worker"): old / "worker"}
+
+    def deliver(identity):
+        event = {"event_id": identity, "type": "file.uploaded", "created_at": "2026-05-28T20:26:38Z", "file": {"id": identity}}
+        body = json.dumps(event).encode()
+        headers = {"authorization": "Bearer files-test-token", "content-type": "application/json"}
+        status, answer = post(f"{url}/webhooks/files", body, headers)
+        assert status == 200, (status, answer)
+        return body, json.loads(answer)["status"]
+
+    def is_done(identity):
+        return deployment.event(identity)["status"] == "done"
+
+    left = None
+    for turn, (ingest, worker) in enumerate(PAIRS):
+        deployment.put_code("ingest", code[ingest, "ingest"])
+        deployment.put_code("worker", code[worker, "worker"])
+        if left:
+            until(f"{worker} finishes what the other left", lambda: is_done(left))
+            assert deliver(left)[1] == "duplicate", left
+        # One that goes well, and one that is left for the next pair.
+        body, answer = deliver(f"side-{turn}-done")
+        assert answer == "accepted", answer
+        until(f"{ingest} takes it in and {worker} works it off", lambda: is_done(f"side-{turn}-done"))
+        assert [request["body"] for request in destination.got if body == request["body"]] == [body], destination.got
+        destination.planned[:] = [503]
+        left = f"side-{turn}-left"
+        deliver(left)
+        until("its action has failed", lambda: deployment.event(left)["status"] == "retrying")
+    until("the last one is finished", lambda: is_done(left))
+    posted = collections.Counter((json.loads(request["body"])["event_id"], request["status"]) for request in destination.got
+                                 if b"side-" in request["body"])
+    wanted = {(f"side-{turn}-{end}", 200) for turn in range(len(PAIRS)) for end in ("done", "left")}
+    assert posted == dict.fromkeys(wanted | {(f"side-{turn}-left", 503) for turn in range(len(PAIRS))}, 1), posted
+    return 2 * len(PAIRS)
+
+
+def run(architecture, old=None):
     step.since = time.monotonic()
     destination = Destination()
     deployment = Deployment(destination)
@@ -299,6 +364,11 @@ def run(architecture):
         assert len(deployment.operate("events", "list", "--limit", "1000")) == len(listed) + 2
         step("a second deployment changes the functions, keeps the events and finishes what waited")
 
+        if old:
+            count = side_by_side(deployment, destination, url, old)
+            assert len(deployment.operate("events", "list", "--limit", "1000")) == len(listed) + 2 + count
+            step("an older version beside this one: each finishes what the other took in, and knows it again")
+
         deployment.client("cloudformation").delete_stack(StackName=STACK)
         until("the functions are gone", lambda: not deployment.client("lambda").list_functions()["Functions"])
         kept = deployment.client("dynamodb").scan(TableName=outputs["EventsTable"], Select="COUNT")["Count"]
@@ -315,5 +385,5 @@ def run(architecture):
 
 if __name__ == "__main__":
     started = time.monotonic()
-    run(sys.argv[1])
+    run(sys.argv[1], *map(pathlib.Path, sys.argv[2:]))
     print(f"deployed, used and removed in {time.monotonic() - started:.0f} s")
