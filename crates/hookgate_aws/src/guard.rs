@@ -12,6 +12,7 @@ use std::{
     sync::Arc,
 };
 
+use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
 use reqwest::Url;
 use thiserror::Error;
 
@@ -98,6 +99,11 @@ impl Guard {
         }
     }
 
+    /// The same resolver, which hands on every address.
+    pub(crate) fn opened(&self) -> Self {
+        Self { permits: |_| true, ..self.clone() }
+    }
+
     /// How one address may be connected to, with the address parsed.
     ///
     /// # Errors
@@ -133,6 +139,12 @@ impl Guard {
         let mut found = tokio::task::spawn_blocking(move || lookup(&name)).await??;
         found.retain(|ip| permits(*ip));
         if found.is_empty() { Err(REFUSED.into()) } else { Ok(found) }
+    }
+}
+
+impl ResolveDns for Guard {
+    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+        DnsFuture::new(async move { self.addresses(name.to_owned()).await.map_err(ResolveDnsError::new) })
     }
 }
 

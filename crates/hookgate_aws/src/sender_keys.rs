@@ -14,10 +14,7 @@ use aws_smithy_http_client::{
     tls::{Provider, rustls_provider::CryptoMode},
 };
 use aws_smithy_runtime_api::client::{
-    dns::{DnsFuture, ResolveDns, ResolveDnsError},
-    http::HttpConnector,
-    orchestrator::HttpRequest,
-    result::ConnectorError,
+    http::HttpConnector, orchestrator::HttpRequest, result::ConnectorError,
 };
 use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
 use futures::future::BoxFuture;
@@ -257,10 +254,11 @@ impl Network {
                 .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
                 .pool_idle_timeout(IDLE_TIMEOUT)
         };
-        let connector = match way {
-            Way::Open => self.open.get_or_init(|| builder().build()),
-            Way::Checked => self.checked.get_or_init(|| builder().build_with_resolver(self.guard.clone())),
+        let (connector, guard) = match way {
+            Way::Open => (&self.open, self.guard.opened()),
+            Way::Checked => (&self.checked, self.guard.clone()),
         };
+        let connector = connector.get_or_init(|| builder().build_with_resolver(guard));
         let mut request = HttpRequest::new(SdkBody::empty());
         request.set_uri(url.as_str()).map_err(|_| SendError::Invalid)?;
         request.headers_mut().insert("user-agent", USER_AGENT);
@@ -282,11 +280,5 @@ fn failed(error: &ConnectorError) -> SendError {
         () if error.is_timeout() => SendError::Timeout,
         () if error.is_io() => SendError::Unreachable,
         () => SendError::Broken,
-    }
-}
-
-impl ResolveDns for Guard {
-    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
-        DnsFuture::new(async move { self.addresses(name.to_owned()).await.map_err(ResolveDnsError::new) })
     }
 }

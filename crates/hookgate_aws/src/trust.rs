@@ -32,6 +32,8 @@ use rustls::CertificateError;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use thiserror::Error;
 
+use crate::guard::Guard;
+
 /// The variable that names a file of roots, in PEM, to believe in place of Amazon's; it is that of the AWS CLI and SDKs.
 ///
 /// Source: <https://docs.aws.amazon.com/sdkref/latest/guide/feature-gen-config.html> (read 2026-11-22).
@@ -108,7 +110,9 @@ fn client(roots: TrustStore) -> SharedHttpClient {
             connector.set_sleep_impl(components.sleep_impl());
         }
         connector.set_proxy_config(Some(ProxyConfig::from_env()));
-        connector.build()
+        // It does what the SDK's own resolver does. Senders' keys are fetched with a guard in this place, and a second kind of
+        // resolver would be a second HTTP client in the function, as it is a parameter of its types.
+        connector.build_with_resolver(Guard::new(&[]).opened())
     })
 }
 
