@@ -79,6 +79,11 @@ fn every_row_is_about_code_and_a_test_that_are_there() {
         assert!(names.insert(row.name.clone()), "{} is there twice", row.name);
         row.span(&read(&row.file));
         assert!(row.always != row.with.is_some(), "{}: `with` or `always`", row.name);
+        for code in [Some(&row.find), row.with.as_ref()].into_iter().flatten() {
+            let count = |one: char| code.chars().filter(|c| *c == one).count();
+            let is_whole = [('(', ')'), ('[', ']'), ('{', '}')].iter().all(|(a, b)| count(*a) == count(*b));
+            assert!(is_whole, "{}: the sources would not compile with {code:?}", row.name);
+        }
         assert!(row.test.is_some() != row.survives.is_some(), "{}: `test` or `survives`", row.name);
         let Some(test) = &row.test else { continue };
         let (package, path) = test.split_once(' ').unwrap();
