@@ -385,5 +385,7 @@ def run(architecture, old=None):
 
 if __name__ == "__main__":
     started = time.monotonic()
+    # Without this, being told to end would leave the emulator behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     run(sys.argv[1], *map(pathlib.Path, sys.argv[2:]))
     print(f"deployed, used and removed in {time.monotonic() - started:.0f} s")

@@ -254,11 +254,10 @@ impl Network {
                 .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
                 .pool_idle_timeout(IDLE_TIMEOUT)
         };
-        let (connector, guard) = match way {
-            Way::Open => (&self.open, self.guard.opened()),
-            Way::Checked => (&self.checked, self.guard.clone()),
+        let connector = match way {
+            Way::Open => self.open.get_or_init(|| builder().build_with_resolver(self.guard.opened())),
+            Way::Checked => self.checked.get_or_init(|| builder().build_with_resolver(self.guard.clone())),
         };
-        let connector = connector.get_or_init(|| builder().build_with_resolver(guard));
         let mut request = HttpRequest::new(SdkBody::empty());
         request.set_uri(url.as_str()).map_err(|_| SendError::Invalid)?;
         request.headers_mut().insert("user-agent", USER_AGENT);
