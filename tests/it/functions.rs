@@ -63,9 +63,8 @@ impl Setting {
         Function::start(name, &self.variables).await
     }
 
-    /// Checks the lines that a function wrote and returns those about requests and events: JSON, metrics as CloudWatch
-    /// takes them, one outcome each, and nothing in them that is a secret or was sent.
-    pub(crate) fn lines(&self, log: &str, markers: &[&str]) -> Vec<Value> {
+    /// Checks that a log has no secret in it, and nothing that is marked.
+    fn hides(&self, log: &str, markers: &[&str]) {
         let hidden: Vec<String> = self
             .secrets
             .as_object()
@@ -81,8 +80,15 @@ impl Setting {
             .chain(markers.iter().map(|marker| (*marker).to_owned()))
             .collect();
         for secret in &hidden {
-            assert!(!log.contains(secret.as_str()), "the log has {secret} in it:\n{log}");
+            let line = log.lines().find(|line| line.contains(secret.as_str()));
+            assert!(line.is_none(), "the log has {secret} in it: {line:?}");
         }
+    }
+
+    /// Checks the lines that a function wrote and returns those about requests and events: JSON, metrics as CloudWatch
+    /// takes them, one outcome each, and nothing in them that is a secret or was sent.
+    pub(crate) fn lines(&self, log: &str, markers: &[&str]) -> Vec<Value> {
+        self.hides(log, markers);
         let lines = log.lines().map(|line| {
             serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("not JSON ({e}): {line}"))
         });
@@ -244,6 +250,28 @@ async fn ingest_refuses_without_storing_and_logs_nothing_that_was_sent() {
     let reasons: Vec<&str> = refused.iter().map(|line| line["reason"].as_str().unwrap()).collect();
     let wanted: Vec<&str> = cases.iter().map(|(_, _, reason)| *reason).chain(["signature"]).collect();
     assert_eq!(reasons, wanted);
+}
+
+#[tokio::test]
+async fn no_level_of_the_log_shows_what_was_sent() {
+    let mut setting = Setting::new(StatusCode::OK).await;
+    setting.variables.push(("AWS_LAMBDA_LOG_LEVEL", "TRACE".to_owned()));
+    let (ingest, worker) = (setting.start("ingest").await, setting.start("worker").await);
+    for sample in samples() {
+        let answer = ingest.invoke(&derived(&sample, "ingest").unwrap()).await.response();
+        assert_eq!(answer["statusCode"], 200, "{answer}");
+        if let Some(batch) = derived(&sample, "worker") {
+            assert_eq!(worker.invoke(&batch).await.response(), json!({"batchItemFailures": []}));
+        }
+    }
+    let refused = ingest.invoke(&delivery("a", "MARKER-TOKEN", &hang_body("a"))).await.response();
+    assert_eq!(refused["statusCode"], 401);
+    assert!(!setting.destination.received("crm-url").is_empty());
+    let markers = ["MARKER", "zoe.muller@example.com", "renee.tremblay", "Renée"];
+    for log in [ingest.kill().await, worker.kill().await] {
+        setting.hides(&log, &markers);
+        assert!(log.contains(r#"{"level":"DEBUG""#) && !log.contains(r#"{"level":"TRACE""#), "{log}");
+    }
 }
 
 #[tokio::test]

@@ -734,8 +734,8 @@ fn every_alarm_on_a_metric_of_ours_is_on_one_that_is_published() {
 }
 
 #[test]
-fn no_log_level_hides_the_lines_that_an_alarm_counts() {
-    assert_eq!(TEMPLATE["Parameters"]["LogLevel"]["AllowedValues"], json!(["TRACE", "DEBUG", "INFO"]));
+fn no_log_level_hides_the_lines_that_an_alarm_counts_or_shows_what_was_sent() {
+    assert_eq!(TEMPLATE["Parameters"]["LogLevel"]["AllowedValues"], json!(["DEBUG", "INFO"]));
 }
 
 #[test]

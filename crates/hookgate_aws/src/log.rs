@@ -33,7 +33,8 @@ const LINE_BYTES: usize = 1024;
 /// Starts logging to the standard output.
 ///
 /// What is logged is said by `AWS_LAMBDA_LOG_LEVEL`, which Lambda sets, else `RUST_LOG`: a level, or several such as
-/// `warn,ingest=debug`. Else, and where that makes no sense, it is `info`.
+/// `warn,ingest=debug`. Else, and where that makes no sense, it is `info`. `trace` is as `debug`: what is below that is not
+/// compiled in (see the workspace's `Cargo.toml`).
 pub fn init() {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let namespace = variable(env::METRICS_NAMESPACE);
@@ -211,7 +212,7 @@ mod tests {
 
     /// The text that `work` logs.
     fn logged(namespace: &str, work: impl FnOnce()) -> String {
-        logged_at("trace", namespace, work)
+        logged_at("debug", namespace, work)
     }
 
     /// The same at a level.
