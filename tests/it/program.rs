@@ -282,6 +282,7 @@ async fn what_is_sent_is_kept_and_worked_off_and_can_be_looked_at() {
     assert!(inbox[0]["headers"]["webhook-signature"].as_str().unwrap().starts_with("v1,"), "{inbox:?}");
     assert!(inbox[0]["body"].as_str().unwrap().contains("\"event\":\"Opt-Out\""), "{inbox:?}");
     assert_eq!(place.run(&["inbox", "nobody", "--json"]).await.lines().len(), 0);
+    assert!(place.run(&["inbox", "nobody"]).await.ok().starts_with("nothing was sent to nobody; "));
     place.all_done(4).await;
 
     for word in ["done", "unrouted"] {
@@ -570,6 +571,11 @@ async fn check_reads_the_configuration_and_names_every_line_that_is_wrong() {
     fs::write(place.path("hookgate.toml"), "[sources.mine]\nprovider = \"github\"\n").unwrap();
     let text = place.run(&["check"]).await.ok();
     assert!(text.contains("/webhooks/mine") && !text.contains("/webhooks/hang"), "{text}");
+    fs::write(place.path("hookgate.toml"), "").unwrap();
+    let text = place.run(&["check"]).await.ok();
+    assert!(text.starts_with("warning: there is no source, so that nothing is received\n"), "{text}");
+    let ended = place.run(&["send", "mine"]).await;
+    assert!(ended.code == 1 && ended.stderr.contains("mine; the configuration has none"), "{}", ended.stderr);
     let ordered = "[sources.mine]\nprovider = \"github\"\norder = \"json:/repository/id\"\n";
     fs::write(place.path("hookgate.toml"), ordered).unwrap();
     let text = place.run(&["check"]).await.ok();

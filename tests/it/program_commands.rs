@@ -233,6 +233,14 @@ async fn program_commands_print_one_json_object_a_line_and_end_with_the_right_co
         assert_eq!(ended.code, code, "{arguments:?}: {}{}", ended.stdout, ended.stderr);
         assert!(objects(&ended.stdout) >= count, "{arguments:?}");
     }
+    for (arguments, says) in [
+        (&["records", "nothing"], "nothing is kept in nothing; "),
+        (&["counts", "nothing"], "nothing was counted by nothing; "),
+    ] {
+        for said in [local.run(arguments).await.ok(), deployed.run(arguments).await.ok()] {
+            assert!(said.starts_with(says), "{said}");
+        }
+    }
     // For people there is no JSON, and nothing of it is lost.
     let sent = deployed.run(&["send", "gh", "push"]).await.ok();
     assert!(sent.contains("→  200 accepted") && sent.trim_end().ends_with("--stack test"), "{sent}");

@@ -7,8 +7,11 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
-use hookgate_core::config::Config;
+use anyhow::{Context, bail};
+use hookgate_core::{
+    config::{Config, Source},
+    ids::Name,
+};
 use serde::{Deserialize, Serialize};
 
 /// The folder, unless `--data` names another.
@@ -169,4 +172,19 @@ pub fn config(path: Option<&Path>) -> anyhow::Result<Config> {
             problems.iter().map(|problem| format!("{name}:{}: {}", problem.line, problem.message)).collect();
         anyhow::anyhow!("{}", lines.join("\n"))
     })
+}
+
+/// The source called `name`.
+///
+/// # Errors
+/// That there is none, and which there are.
+pub fn source<'c>(config: &'c Config, name: &str) -> anyhow::Result<&'c Source> {
+    if let Some(source) = config.sources.values().find(|source| source.name.as_str() == name) {
+        return Ok(source);
+    }
+    let there: Vec<&str> = config.sources.keys().map(Name::as_str).collect();
+    match there.as_slice() {
+        [] => bail!("no source is called {name}; the configuration has none"),
+        there => bail!("no source is called {name}; there are: {}", there.join(", ")),
+    }
 }

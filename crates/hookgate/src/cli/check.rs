@@ -97,6 +97,9 @@ impl Check {
 
 fn of_the_sources(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
+    if config.sources.is_empty() {
+        warnings.push("there is no source, so that nothing is received".to_owned());
+    }
     for source in config.sources.values().filter(|source| source.verifier.is_none()) {
         warnings.push(format!("source {} is not verified: anybody may send to it", source.name));
     }
@@ -131,8 +134,7 @@ fn print(config: &Config) {
             vec![source.name.to_string(), source.provider.slug.clone(), url, source.verifier.describe()]
         })
         .collect();
-    show::table(&["SOURCE", "PROVIDER", "URL", "VERIFIED BY"], &sources);
-    show::line("");
+    part(&["SOURCE", "PROVIDER", "URL", "VERIFIED BY"], &sources);
     let routes: Vec<Vec<String>> = config
         .routes
         .iter()
@@ -147,8 +149,7 @@ fn print(config: &Config) {
             ]
         })
         .collect();
-    show::table(&["ROUTE", "TYPE", "ACTIONS", ""], &routes);
-    show::line("");
+    part(&["ROUTE", "TYPE", "ACTIONS", ""], &routes);
     let actions: Vec<Vec<String>> = config
         .actions
         .iter()
@@ -163,11 +164,18 @@ fn print(config: &Config) {
             row.remove(2);
             row
         });
-        show::table(&["ACTION", "KIND", "ABOUT"], &without.collect::<Vec<_>>());
+        part(&["ACTION", "KIND", "ABOUT"], &without.collect::<Vec<_>>());
     } else {
-        show::table(&["ACTION", "KIND", "RUN", "ABOUT"], &actions);
+        part(&["ACTION", "KIND", "RUN", "ABOUT"], &actions);
     }
-    show::line("");
+}
+
+/// A table and an empty line, where there is something in it.
+fn part(headings: &[&str], rows: &[Vec<String>]) {
+    if !rows.is_empty() {
+        show::table(headings, rows);
+        show::line("");
+    }
 }
 
 /// In what an action is run in another way than one that says nothing.

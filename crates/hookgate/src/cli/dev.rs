@@ -68,7 +68,10 @@ impl Dev {
         let data = folder.path().display();
         show::line(&format!("hookgate is running at {}\n", stack.url));
         show::line(&format!("  webhooks   {}/webhooks/SOURCE", stack.url));
-        show::line(&format!("  sources    {}", sources.join(", ")));
+        show::line(&match sources.as_slice() {
+            [] => "  sources    none, so that nothing is received: give hookgate.toml one".to_owned(),
+            some => format!("  sources    {}", some.join(", ")),
+        });
         show::line(&match self.ephemeral {
             true => "  data       kept in memory, gone when it stops".to_owned(),
             false => format!("  data       {data}/, still there when it starts again"),

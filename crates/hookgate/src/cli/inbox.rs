@@ -63,7 +63,16 @@ impl Inbox {
             .collect();
         received.drain(..received.len().saturating_sub(self.limit));
         if received.is_empty() && !self.json {
-            show::line("nothing yet; `cargo run -q -- send hatch opt-out` makes an action send something");
+            show::line(&match &self.name {
+                Some(name) if !text.is_empty() => {
+                    format!(
+                        "nothing was sent to {}; `hookgate inbox` has all that was sent",
+                        show::plain(name)
+                    )
+                }
+                _ => "nothing yet; `cargo run -q -- send hatch opt-out` makes an action send something"
+                    .to_owned(),
+            });
         }
         for one in received {
             if self.json {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{anyhow, bail};
+use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use data_encoding::BASE64;
 use hookgate_aws::{ambient::Ambient, quarantine::release, sender_keys::SenderKeys};
@@ -59,11 +59,9 @@ struct Common {
 
 impl Common {
     fn sources(&self, config: &Config) -> anyhow::Result<Vec<hookgate_core::ids::Name>> {
-        let wanted = |name: &str| self.source.as_deref().is_none_or(|source| source == name);
-        let found: Vec<_> = config.sources.keys().filter(|name| wanted(name.as_str())).cloned().collect();
-        match (&self.source, found.is_empty()) {
-            (Some(name), true) => bail!("no source is called {name}; `hookgate check` lists them"),
-            _ => Ok(found),
+        match &self.source {
+            Some(name) => Ok(vec![local::source(config, name)?.name.clone()]),
+            None => Ok(config.sources.keys().cloned().collect()),
         }
     }
 

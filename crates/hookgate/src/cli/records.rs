@@ -25,7 +25,14 @@ pub(super) struct Records {
 impl Records {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let access = Access::open(&self.place.place()).await?;
-        for (key, record) in access.store.records(&self.collection, self.limit).await? {
+        let records = access.store.records(&self.collection, self.limit).await?;
+        if records.is_empty() && !self.json {
+            show::line(&format!(
+                "nothing is kept in {}; `hookgate check` says what the `record` actions keep where",
+                show::plain(&self.collection)
+            ));
+        }
+        for (key, record) in records {
             if self.json {
                 show::line(
                     &json!({ "collection": self.collection, "key": key, "record": record }).to_string(),
@@ -63,6 +70,11 @@ impl Counts {
                 let line = json!({ "counter": self.counter, "day": one.day, "label": one.label, "count": one.count });
                 show::line(&line.to_string());
             }
+        } else if counts.is_empty() {
+            show::line(&format!(
+                "nothing was counted by {}; `hookgate check` lists the counters of the `count` actions",
+                show::plain(&self.counter)
+            ));
         } else {
             let rows: Vec<Vec<String>> = counts
                 .into_iter()

@@ -100,10 +100,7 @@ impl Route {
         let name = self.source.clone().or_else(|| file.source.clone()).or(in_url).ok_or_else(|| {
             anyhow!("{} names no source, nor does its URL: say --source NAME", self.file.display())
         })?;
-        config.sources.values().find(|source| source.name.as_str() == name).ok_or_else(|| {
-            let there: Vec<&str> = config.sources.keys().map(Name::as_str).collect();
-            anyhow!("no source is called {name}; there are: {}", there.join(", "))
-        })
+        local::source(config, &name)
     }
 }
 

@@ -74,11 +74,7 @@ fn rate(text: &str) -> Result<f64, String> {
 impl Send {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let config = local::config(self.config.config.as_deref())?;
-        let source =
-            config.sources.values().find(|source| source.name.as_str() == self.source).ok_or_else(|| {
-                let there: Vec<String> = config.sources.keys().map(ToString::to_string).collect();
-                anyhow!("no source is called {}; there are: {}", self.source, there.join(", "))
-            })?;
+        let source = local::source(&config, &self.source)?;
         let sample = samples::pick(&samples::all()?, source, self.event_type.as_deref())?;
         let secret = self.secret(source).await?;
         let gateway = self.gateway().await?;

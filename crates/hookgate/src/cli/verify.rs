@@ -125,11 +125,7 @@ impl Verify {
         }
         let name = self.source.as_deref().unwrap_or_default();
         let config = local::config(self.config.config.as_deref())?;
-        let source = config
-            .sources
-            .into_values()
-            .find(|source| source.name.as_str() == name)
-            .ok_or_else(|| anyhow!("no source is called {name}; `hookgate check` lists them"))?;
+        let source = local::source(&config, name)?;
         let secrets = match given {
             Some(secrets) => secrets,
             None => {
@@ -137,7 +133,7 @@ impl Verify {
                 secrets.active(&source.secret).into_iter().cloned().collect()
             }
         };
-        Ok(With { verifier: source.verifier, handshake: source.handshake, secrets, published })
+        Ok(With { verifier: source.verifier.clone(), handshake: source.handshake, secrets, published })
     }
 
     fn say(&self, with: &With, valid: bool, what: &str, more: &str) {
