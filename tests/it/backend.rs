@@ -100,6 +100,7 @@ impl Backend {
             queue: Queue::new(clients.sqs, &self.queue_url),
             secrets: Arc::new(SecretStore::fixed(Secrets::from_json(&secrets.to_string()).unwrap())),
             keys: Arc::new(hookgate_aws::sender_keys::SenderKeys::for_tests()),
+            connections: clients.connections,
             full: Mutex::default(),
             ambient: Ambient::new(move || system.now(), || DRAWN),
         }

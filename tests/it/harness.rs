@@ -557,6 +557,7 @@ impl Bench {
             queue: queue.clone(),
             secrets: secrets.clone(),
             keys: Arc::new(hookgate_aws::sender_keys::SenderKeys::for_tests()),
+            connections: clients.connections.clone(),
             full: Mutex::default(),
             ambient: ambient.clone(),
         };

@@ -126,6 +126,7 @@ async fn main() -> anyhow::Result<()> {
         queue: queue.clone(),
         secrets: Arc::new(SecretStore::fixed(secrets.clone())),
         keys: Arc::new(SenderKeys::default()),
+        connections: clients.connections,
         full: std::sync::Mutex::default(),
         ambient: Ambient::system(),
     };

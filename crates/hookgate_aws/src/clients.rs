@@ -17,7 +17,10 @@ use aws_sdk_dynamodb::config::{
 use aws_types::SdkConfig;
 use thiserror::Error;
 
-use crate::trust::{self, BundleError, OneClient};
+use crate::{
+    connections::Connections,
+    trust::{self, BundleError, OneClient},
+};
 
 /// How long calls may take.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +56,8 @@ pub struct Clients {
     pub sqs: aws_sdk_sqs::Client,
     /// For the secret.
     pub secrets_manager: aws_sdk_secretsmanager::Client,
+    /// Those of the first two, to be opened before they are needed.
+    pub connections: Connections,
 }
 
 /// Why clients can't be made.
@@ -117,21 +122,21 @@ impl Clients {
     ) -> Result<Self, ClientsError> {
         let optional = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let client = match optional(trust::BUNDLE) {
-            Some(path) => OneClient::with_bundle(&path)?,
-            None => OneClient::new(),
+            Some(path) => OneClient::with_bundle(&path, patience.attempt)?,
+            None => OneClient::new(patience.attempt),
         };
-        let shared = shared(Identity::from_env(&lookup)?, patience, client);
         let endpoint = |service: &str| {
             optional(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| optional("AWS_ENDPOINT_URL"))
         };
-        Ok(Self::new(&shared, endpoint("DYNAMODB"), endpoint("SQS"), endpoint("SECRETS_MANAGER")))
+        let endpoints = ["DYNAMODB", "SQS", "SECRETS_MANAGER"].map(endpoint);
+        Ok(Self::new(Identity::from_env(&lookup)?, patience, client, endpoints))
     }
 
     /// Clients of the local stack's two endpoints, with credentials that mean nothing.
     pub fn local(dynamodb: impl Into<String>, sqs: impl Into<String>, patience: Patience) -> Self {
-        let shared = shared(Identity::local(), patience, OneClient::new());
         let sqs = sqs.into();
-        Self::new(&shared, Some(dynamodb.into()), Some(sqs.clone()), Some(sqs))
+        let endpoints = [Some(dynamodb.into()), Some(sqs.clone()), Some(sqs)];
+        Self::new(Identity::local(), patience, OneClient::new(patience.attempt), endpoints)
     }
 
     /// Clients with the region, credentials and endpoints of `config`, such as the SDK's whole chain gives, but with
@@ -148,25 +153,30 @@ impl Clients {
             dynamodb: aws_sdk_dynamodb::Client::new(&shared),
             sqs: aws_sdk_sqs::Client::new(&shared),
             secrets_manager: aws_sdk_secretsmanager::Client::new(&shared),
+            connections: Connections::default(),
         }
     }
 
     fn new(
-        shared: &SdkConfig,
-        dynamodb: Option<String>,
-        sqs: Option<String>,
-        secrets_manager: Option<String>,
+        identity: Identity,
+        patience: Patience,
+        client: OneClient,
+        [dynamodb, sqs, secrets_manager]: [Option<String>; 3],
     ) -> Self {
-        let mut for_dynamodb = aws_sdk_dynamodb::config::Builder::from(shared);
+        let connections =
+            Connections::new(client.clone(), identity.region.clone(), dynamodb.clone(), sqs.clone());
+        let shared = shared(identity, patience, client);
+        let mut for_dynamodb = aws_sdk_dynamodb::config::Builder::from(&shared);
         for_dynamodb.set_endpoint_url(dynamodb);
-        let mut for_sqs = aws_sdk_sqs::config::Builder::from(shared);
+        let mut for_sqs = aws_sdk_sqs::config::Builder::from(&shared);
         for_sqs.set_endpoint_url(sqs);
-        let mut for_secrets = aws_sdk_secretsmanager::config::Builder::from(shared);
+        let mut for_secrets = aws_sdk_secretsmanager::config::Builder::from(&shared);
         for_secrets.set_endpoint_url(secrets_manager);
         Self {
             dynamodb: aws_sdk_dynamodb::Client::from_conf(for_dynamodb.build()),
             sqs: aws_sdk_sqs::Client::from_conf(for_sqs.build()),
             secrets_manager: aws_sdk_secretsmanager::Client::from_conf(for_secrets.build()),
+            connections,
         }
     }
 }

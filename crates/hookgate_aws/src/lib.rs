@@ -1,7 +1,7 @@
 //! hookgate's adapters to AWS: the table, the queue, the secret, and what actions do to the outside.
 //!
 //! # Layout
-//! - [`mod@env`]: the variables that a function reads; [`clients`]: SDK clients made from them; `trust`: whom they believe to be AWS
+//! - [`mod@env`]: the variables that a function reads; [`clients`]: SDK clients made from them; `trust`: whom they believe to be AWS; [`connections`]: what is open before the first event
 //! - [`schema`]: every key and attribute of the table; [`store`]: every call that touches it; [`quarantine`]: those for what was refused;
 //!   [`destinations`]: those for what waits; [`lanes`]: those for what has an order; [`replay`]: those for what a person asks for again
 //! - [`queue`]: sending messages; [`dead_letters`]: looking at those that were given up, and sending them again
@@ -14,6 +14,7 @@
 pub mod ambient;
 pub mod aws_call;
 pub mod clients;
+pub mod connections;
 pub mod dead_letters;
 pub mod destinations;
 pub mod effects;

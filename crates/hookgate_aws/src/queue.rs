@@ -12,9 +12,6 @@ use thiserror::Error;
 
 use crate::{store::reason, trace};
 
-/// The header with which a request says which operation it is.
-const OPERATION: &str = "x-amz-target";
-
 /// The queue of an installation.
 #[derive(Clone, Debug)]
 pub struct Queue {
@@ -87,17 +84,6 @@ impl Queue {
     /// Whether it has a FIFO queue beside it.
     pub fn is_ordered(&self) -> bool {
         self.ordered_url.is_some()
-    }
-
-    /// Opens the connection before the first event needs it, with a request that names no operation: SQS refuses that
-    /// whoever asks, so it can have no effect.
-    pub async fn touch(&self) {
-        let request = self.client.get_queue_attributes().queue_url(&self.url).customize();
-        let request = request.mutate_request(|request| {
-            request.headers_mut().remove(OPERATION);
-        });
-        // Any answer has opened the connection; what stands in the way of one, the first event meets again.
-        drop(request.send().await);
     }
 
     /// Sends a message, to be received after `delay_seconds` (0 to 900). Its group is its source: a standard

@@ -883,22 +883,6 @@ impl Store {
             }
         }
     }
-
-    /// A call that costs next to nothing, to open the connection before the first event needs it.
-    ///
-    /// # Errors
-    /// [`StoreError::Call`]; even a refusal has opened the connection.
-    pub async fn touch(&self) -> Result<(), StoreError> {
-        self.client
-            .get_item()
-            .table_name(&self.table)
-            .key(PK, s("-"))
-            .key(SK, s("-"))
-            .send()
-            .await
-            .map(|_| ())
-            .map_err(call("GetItem"))
-    }
 }
 
 fn key(pk: &str, sk: &str) -> Item {

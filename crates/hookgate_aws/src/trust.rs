@@ -8,22 +8,19 @@ use std::{
     error::Error,
     io,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use aws_smithy_http_client::{
-    Builder, ConnectorBuilder,
+    Connector, ConnectorBuilder,
     proxy::ProxyConfig,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
 use aws_smithy_runtime_api::client::{
-    connector_metadata::ConnectorMetadata,
-    http::{
-        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
-        SharedHttpConnector,
-    },
+    http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
     orchestrator::HttpRequest,
     result::ConnectorError,
     runtime_components::RuntimeComponents,
@@ -56,25 +53,29 @@ pub struct BundleError {
 ///
 /// The SDK has one for each client, and makes it twice: when a configuration is checked, to throw it away, and for the first
 /// call. Each time all roots are parsed.
+#[derive(Clone, Debug)]
+pub(crate) struct OneClient(Arc<Connectors>);
+
 #[derive(Debug)]
-pub(crate) struct OneClient {
-    known: SharedHttpClient,
-    system: SharedHttpClient,
+struct Connectors {
+    known: SharedHttpConnector,
+    system: OnceLock<SharedHttpConnector>,
     /// Whether a certificate was shown that the known roots don't reach.
     is_unknown: Arc<AtomicBool>,
+    connect_timeout: Duration,
 }
 
 impl OneClient {
-    /// With Amazon's roots.
-    pub(crate) fn new() -> Self {
-        Self::trusting(AMAZON)
+    /// With Amazon's roots; a connection may take so long to be made.
+    pub(crate) fn new(connect_timeout: Duration) -> Self {
+        Self::trusting(AMAZON, connect_timeout)
     }
 
     /// With the roots of a file.
     ///
     /// # Errors
     /// [`BundleError`]
-    pub(crate) fn with_bundle(path: &str) -> Result<Self, BundleError> {
+    pub(crate) fn with_bundle(path: &str, connect_timeout: Duration) -> Result<Self, BundleError> {
         let wrong = |problem: String| BundleError { path: path.to_owned(), problem };
         let pem = std::fs::read(path).map_err(|error| wrong(format!("can't be read: {error}")))?;
         let mut certificates = 0;
@@ -85,61 +86,57 @@ impl OneClient {
                 .map_err(|error| wrong(format!("has a certificate that can't be read: {error}")))?;
             certificates += 1;
         }
-        if certificates == 0 { Err(wrong("has none in it".to_owned())) } else { Ok(Self::trusting(&pem)) }
+        if certificates == 0 {
+            return Err(wrong("has none in it".to_owned()));
+        }
+        Ok(Self::trusting(&pem, connect_timeout))
     }
 
-    fn trusting(pem: &[u8]) -> Self {
-        Self {
-            known: client(TrustStore::empty().with_pem_certificate(pem)),
-            system: client(TrustStore::default()),
-            is_unknown: Arc::default(),
+    fn trusting(pem: &[u8], connect_timeout: Duration) -> Self {
+        let is_unknown = Arc::<AtomicBool>::default();
+        let connector = connector(TrustStore::empty().with_pem_certificate(pem), connect_timeout);
+        let known = SharedHttpConnector::new(Known { connector, is_unknown: is_unknown.clone() });
+        Self(Arc::new(Connectors { known, system: OnceLock::new(), is_unknown, connect_timeout }))
+    }
+
+    /// By the known roots, until a certificate was shown that they don't reach.
+    pub(crate) fn connector(&self) -> SharedHttpConnector {
+        let all = &*self.0;
+        if !all.is_unknown.load(Ordering::Relaxed) {
+            return all.known.clone();
         }
+        let system = || SharedHttpConnector::new(connector(TrustStore::default(), all.connect_timeout));
+        all.system.get_or_init(system).clone()
     }
 }
 
 /// As the SDK makes it by itself, but for the roots.
-fn client(roots: TrustStore) -> SharedHttpClient {
-    let context = TlsContext::builder().with_trust_store(roots).build();
-    Builder::new().build_with_connector_fn(move |settings, components| {
-        let mut connector = ConnectorBuilder::default().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
-        if let Ok(context) = &context {
-            connector = connector.tls_context(context.clone());
-        }
-        connector.set_connector_settings(settings.cloned());
-        if let Some(components) = components {
-            connector.set_sleep_impl(components.sleep_impl());
-        }
-        connector.set_proxy_config(Some(ProxyConfig::from_env()));
+fn connector(roots: TrustStore, connect_timeout: Duration) -> Connector {
+    let mut connector = ConnectorBuilder::default().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
+    if let Ok(context) = TlsContext::builder().with_trust_store(roots).build() {
+        connector = connector.tls_context(context);
+    }
+    connector
+        .connector_settings(HttpConnectorSettings::builder().connect_timeout(connect_timeout).build())
+        .proxy_config(ProxyConfig::from_env())
         // It does what the SDK's own resolver does. Senders' keys are fetched with a guard in this place, and a second kind of
         // resolver would be a second HTTP client in the function, as it is a parameter of its types.
-        connector.build_with_resolver(Guard::new(&[]).opened())
-    })
+        .build_with_resolver(Guard::new(&[]).opened())
 }
 
 impl HttpClient for OneClient {
-    fn http_connector(
-        &self,
-        settings: &HttpConnectorSettings,
-        components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        if self.is_unknown.load(Ordering::Relaxed) {
-            return self.system.http_connector(settings, components);
-        }
-        let known = self.known.http_connector(settings, components);
-        SharedHttpConnector::new(Known { connector: known, is_unknown: self.is_unknown.clone() })
+    // All clients of a function have the same settings, and their time limits are above this.
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        self.connector()
     }
 
-    // Nor is there `validate_base_client_config`, which would make a connector to throw away.
-
-    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
-        self.known.connector_metadata()
-    }
+    // There is no `validate_base_client_config`, which would make a connector to throw away.
 }
 
 /// Connects by the known roots, and notes when they don't reach.
 #[derive(Debug)]
 struct Known {
-    connector: SharedHttpConnector,
+    connector: Connector,
     is_unknown: Arc<AtomicBool>,
 }
 

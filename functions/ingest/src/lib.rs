@@ -13,6 +13,7 @@ use anyhow::Context;
 use hookgate_aws::{
     ambient::Ambient,
     clients::{Clients, Patience},
+    connections::Connections,
     env::Settings,
     metrics::one,
     quarantine::Kept,
@@ -59,6 +60,8 @@ pub struct Ingest {
     pub secrets: Arc<SecretStore>,
     /// The senders' public keys.
     pub keys: Arc<SenderKeys>,
+    /// What is opened before the first event.
+    pub connections: Connections,
     /// Sources whose quarantine has no more room on a day.
     pub full: Mutex<BTreeMap<Name, String>>,
     /// Clock and dice.
@@ -79,6 +82,7 @@ impl Ingest {
             secrets: Arc::new(SecretStore::new(&settings.secrets, &clients.secrets_manager)),
             config: Arc::new(settings.config),
             keys: Arc::new(SenderKeys::default()),
+            connections: clients.connections,
             full: Mutex::default(),
             ambient: Ambient::system(),
         })
@@ -87,12 +91,10 @@ impl Ingest {
     /// Opens the connections that the first request will need: init has a whole processor, a small function's
     /// handler has not. A failure is only logged; the first request will meet it again and answer it.
     pub async fn warm_up(&self) {
-        let all = async {
-            tokio::join!(self.secrets.current(self.ambient.now()), self.store.touch(), self.queue.touch())
-        };
+        let all = async { tokio::join!(self.secrets.current(self.ambient.now()), self.connections.open()) };
         match tokio::time::timeout(WARM_UP, all).await {
-            Ok((Ok(_), _, ())) => {}
-            Ok((Err(error), _, ())) => {
+            Ok((Ok(_), ())) => {}
+            Ok((Err(error), ())) => {
                 tracing::warn!(error = %error, "the secrets could not be read at start-up")
             }
             Err(_) => {

@@ -27,6 +27,7 @@ use futures::future::BoxFuture;
 use hookgate_aws::{
     ambient::Ambient,
     clients::{Clients, Patience},
+    connections::Connections,
     egress::{SendError, Transport},
     sender_keys::Fetch,
 };
@@ -79,6 +80,7 @@ impl Wire {
             dynamodb: made!(like.dynamodb, aws_sdk_dynamodb),
             sqs: made!(like.sqs, aws_sdk_sqs),
             secrets_manager: made!(like.secrets_manager, aws_sdk_secretsmanager),
+            connections: Connections::default(),
         }
     }
 

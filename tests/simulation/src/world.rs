@@ -840,6 +840,7 @@ impl World {
                 store: Store::new(clients.dynamodb.clone(), TABLE),
                 queue: queue(&clients),
                 keys: Arc::new(SenderKeys::over(Arc::new(wire.clone()))),
+                connections: clients.connections,
                 full: Default::default(),
                 ambient,
             }))

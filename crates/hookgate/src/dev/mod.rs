@@ -131,6 +131,7 @@ impl Stack {
             queue: Queue::new(for_ingest.sqs, &queue_url).with_ordered(Some(ordered_queue_url.clone())),
             secrets: Arc::new(SecretStore::new(&from, &for_ingest.secrets_manager)),
             keys: Arc::new(SenderKeys::for_tests()),
+            connections: for_ingest.connections,
             full: std::sync::Mutex::default(),
             ambient: ambient.clone(),
         });

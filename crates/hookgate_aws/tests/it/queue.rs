@@ -45,19 +45,6 @@ async fn a_message_arrives_exactly_and_in_the_group_of_its_source() {
 }
 
 #[tokio::test]
-async fn touching_the_queue_asks_for_nothing_and_minds_no_failure() {
-    let world = World::start().await;
-    let traffic = world.engines.sqs().traffic();
-    traffic.reset();
-    world.queue.touch().await;
-    let asked: Vec<_> = traffic.requests().into_iter().map(|request| request.operation).collect();
-    assert_eq!(asked, [""], "no operation, once");
-    assert!(receive(&world).await.is_empty());
-    traffic.break_with(Fault::new(How::Drop));
-    world.queue.touch().await;
-}
-
-#[tokio::test]
 async fn a_message_carries_the_trace_of_its_event_and_nothing_that_is_none() {
     let world = World::start().await;
     let message = Message::pointing(&name("shop"), &order("o1").id);

@@ -1156,7 +1156,6 @@ impl Arguments {
                 store.count(&self.stored, &self.stored.source, &self.count, RETENTION_DAYS, START)
             ),
             case!("counts", "Query", store.counts(MARKER, 10)),
-            case!("touch", "GetItem", store.touch()),
         ]
     }
 }

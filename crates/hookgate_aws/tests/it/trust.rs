@@ -81,13 +81,17 @@ impl Server {
     }
 }
 
-fn clients(endpoint: &str, bundle: Option<&Path>) -> Result<Clients, String> {
-    let lookup = |name: &str| match name {
+fn variable(name: &str, endpoint: &str, bundle: Option<&Path>) -> Option<String> {
+    match name {
         "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" | "AWS_REGION" => Some("us-east-1".to_owned()),
         "AWS_ENDPOINT_URL" => Some(endpoint.to_owned()),
         "AWS_CA_BUNDLE" => Some(bundle?.to_str().unwrap().to_owned()),
         _ => None,
-    };
+    }
+}
+
+fn clients(endpoint: &str, bundle: Option<&Path>) -> Result<Clients, String> {
+    let lookup = |name: &str| variable(name, endpoint, bundle);
     Clients::from_env(lookup, Patience::WORKER).map_err(|error| error.to_string())
 }
 
@@ -106,6 +110,38 @@ async fn a_bundle_is_believed_at_the_first_try() {
     for asked in 1..=3 {
         assert_eq!(ask(&clients).await, Ok(()));
         assert_eq!(server.counts(), (1, asked));
+    }
+}
+
+#[tokio::test]
+async fn what_was_opened_is_used() {
+    let (table, queue) = (Server::start().await, Server::start().await);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), [table.authority.as_str(), &queue.authority].concat()).unwrap();
+    let lookup = |name: &str| match name {
+        "AWS_ENDPOINT_URL_DYNAMODB" => Some(table.endpoint.clone()),
+        _ => variable(name, &queue.endpoint, Some(file.path())),
+    };
+    let clients = Clients::from_env(lookup, Patience::WORKER).unwrap();
+    clients.connections.open().await;
+    assert_eq!((table.counts(), queue.counts()), ((1, 1), (1, 1)));
+    // A task puts what is free again with the others; nothing has to come for that.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(ask(&clients).await, Ok(()));
+    clients.dynamodb.list_tables().send().await.unwrap();
+    assert_eq!((table.counts(), queue.counts()), ((1, 2), (1, 2)));
+}
+
+#[tokio::test]
+async fn what_can_not_be_opened_is_left_to_the_first_call() {
+    let server = Server::start().await;
+    // By Amazon's roots and by the system's, for each of the two.
+    clients(&server.endpoint, None).unwrap().connections.open().await;
+    assert_eq!(server.counts(), (4, 0));
+    for endpoint in ["http://127.0.0.1:1", "http://no.such.host.invalid", "no URL", ""] {
+        clients(endpoint, None).unwrap().connections.open().await;
     }
 }
 
