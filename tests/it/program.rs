@@ -576,6 +576,9 @@ async fn check_reads_the_configuration_and_names_every_line_that_is_wrong() {
     assert!(text.starts_with("warning: there is no source, so that nothing is received\n"), "{text}");
     let ended = place.run(&["send", "mine"]).await;
     assert!(ended.code == 1 && ended.stderr.contains("mine; the configuration has none"), "{}", ended.stderr);
+    let dev = place.dev(&[]).await;
+    assert!(dev.stdout.text().contains("  sources    none, "), "{}", dev.stdout.text());
+    assert_eq!(dev.interrupt().await.0, Some(0));
     let ordered = "[sources.mine]\nprovider = \"github\"\norder = \"json:/repository/id\"\n";
     fs::write(place.path("hookgate.toml"), ordered).unwrap();
     let text = place.run(&["check"]).await.ok();

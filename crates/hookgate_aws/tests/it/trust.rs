@@ -140,7 +140,7 @@ async fn what_can_not_be_opened_is_left_to_the_first_call() {
     // By Amazon's roots and by the system's, for each of the two.
     clients(&server.endpoint, None).unwrap().connections.open().await;
     assert_eq!(server.counts(), (4, 0));
-    for endpoint in ["http://127.0.0.1:1", "http://no.such.host.invalid", "no URL", ""] {
+    for endpoint in ["http://127.0.0.1:1", "no URL"] {
         clients(endpoint, None).unwrap().connections.open().await;
     }
 }
