@@ -178,7 +178,7 @@ fn configurations() -> Vec<Vec<u8>> {
     let mut found: Vec<String> = vec![read(&root.join("hookgate.toml"))];
     for page in actions.chain([root.join("README.md"), root.join("docs/deploy.md")]) {
         let text: Vec<_> =
-            read(&page).lines().map(|line| line.trim_start_matches("//! ").to_owned()).collect();
+            read(&page).lines().map(|line| line.trim_start_matches("//!").to_owned()).collect();
         let fences = text.join("\n");
         found.extend(
             fences.split("```toml\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0.to_owned())),
