@@ -21,10 +21,13 @@ use hookgate_core::{
 };
 use serde_json::json;
 
-use super::{ConfigArgs, PlaceArgs, follow::FollowArgs, stop::Stop};
+use super::{
+    ConfigArgs, PlaceArgs,
+    follow::FollowArgs,
+    since::{DAY_MS, Since, since},
+    stop::Stop,
+};
 use crate::{access::Access, follow::Wanted, local, show};
-
-pub(super) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// How far back a list looks when nothing says otherwise: a day is 64 queries, and a list should come at once.
 const DAYS_BACK: i64 = 7;
@@ -105,34 +108,6 @@ pub(super) struct List {
     json: bool,
     #[command(flatten)]
     place: PlaceArgs,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Since {
-    At(EpochMillis),
-    Ago(i64),
-}
-
-pub(super) fn since(text: &str) -> Result<Since, String> {
-    let units = [('s', 1_000), ('m', 60_000), ('h', 3_600_000), ('d', DAY_MS)];
-    for (unit, millis) in units {
-        if let Some(number) = text.strip_suffix(unit).and_then(|number| number.parse::<u32>().ok()) {
-            return Ok(Since::Ago(i64::from(number).saturating_mul(millis)));
-        }
-    }
-    EpochMillis::parse(text)
-        .map(Since::At)
-        .ok_or_else(|| "write a time or an age such as 15m, 6h or 2d".to_owned())
-}
-
-impl Since {
-    /// The time that is meant.
-    pub(super) fn at(self, now: EpochMillis) -> EpochMillis {
-        match self {
-            Self::At(at) => at,
-            Self::Ago(millis) => now.plus_millis(-millis),
-        }
-    }
 }
 
 impl List {

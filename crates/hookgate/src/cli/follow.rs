@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     ConfigArgs, PlaceArgs,
-    events::{DAY_MS, Since, since},
+    since::{DAY_MS, Since, since},
 };
 use crate::{
     access::{Access, Place},

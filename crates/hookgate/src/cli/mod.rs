@@ -30,6 +30,7 @@ mod request_file;
 mod route;
 mod secrets;
 mod send;
+mod since;
 mod stats;
 mod stop;
 mod verify;

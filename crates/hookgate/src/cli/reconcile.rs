@@ -19,7 +19,8 @@ use serde_json::{Value, json};
 
 use super::{
     ConfigArgs, PlaceArgs, ask,
-    events::{Since, glob, since},
+    events::glob,
+    since::{DAY_MS, Since, since},
 };
 use crate::{
     access::Access,
@@ -31,8 +32,6 @@ use crate::{
     },
     show,
 };
-
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// What was sent within this time may still be on its way.
 const ON_ITS_WAY_MS: i64 = 5 * 60 * 1000;
@@ -160,12 +159,8 @@ impl Reconcile {
 
     fn window(&self, source: &Source) -> anyhow::Result<Window> {
         let now = Ambient::system().now();
-        let when = |since: Since| match since {
-            Since::At(at) => at,
-            Since::Ago(millis) => now.plus_millis(-millis),
-        };
-        let since = when(self.since);
-        let until = when(self.until.unwrap_or(Since::Ago(ON_ITS_WAY_MS)));
+        let since = self.since.at(now);
+        let until = self.until.unwrap_or(Since::Ago(ON_ITS_WAY_MS)).at(now);
         if until <= since {
             bail!("--since has to be before --until: {since} is not before {until}");
         }

@@ -22,7 +22,8 @@ use tokio::sync::Mutex;
 
 use super::{
     ConfigArgs, PlaceArgs, ask,
-    events::{Since, glob, newest, since},
+    events::{glob, newest},
+    since::{DAY_MS, Since, since},
 };
 use crate::{access::Access, local, progress::Progress, show};
 
@@ -37,8 +38,6 @@ const EVENTS_MAX: usize = 1_000_000;
 
 /// How far back a filter looks when nothing says otherwise.
 const DAYS_BACK: i64 = 30;
-
-const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("which").required(true).multiple(true).args(WHICH)))]
@@ -208,11 +207,7 @@ impl Replay {
             by: self.by.clone().unwrap_or_else(whoever),
             again: self.again,
             until: now,
-            from: match self.since {
-                None => now.plus_millis(-DAYS_BACK * DAY_MS),
-                Some(Since::At(at)) => at,
-                Some(Since::Ago(millis)) => now.plus_millis(-millis),
-            },
+            from: self.since.unwrap_or(Since::Ago(DAYS_BACK * DAY_MS)).at(now),
             source: self.source.as_ref().map(Glob::to_string),
             event_type: self.event_type.as_ref().map(Glob::to_string),
             status,

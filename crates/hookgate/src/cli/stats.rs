@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use super::{
     ConfigArgs, PlaceArgs,
-    events::{DAY_MS, Since, since},
+    since::{DAY_MS, Since, since},
 };
 use crate::{access::Access, local, show};
 
