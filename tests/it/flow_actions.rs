@@ -194,7 +194,7 @@ async fn flow_an_execution_is_started_once_even_if_its_start_was_not_written_dow
     let secrets = hookgate_core::secret::Secrets::default();
     let performed = worker.performer.perform(effect, cause, &secrets, world.now()).await;
     let detail = "Step Functions had started it before".to_owned();
-    assert_eq!(performed, hookgate_aws::effects::Performed::Done { detail });
+    assert_eq!(performed, hookgate_aws::performed::Performed::Done { detail });
     let first = only(&world, "stepfunctions");
 
     // A person who asks for what is done gets it.

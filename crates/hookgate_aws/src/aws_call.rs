@@ -26,9 +26,9 @@ use serde_json::Value;
 
 use crate::{
     clients::{ClientsError, Identity},
-    effects::Performed,
     egress::{Egress, SendError},
     env,
+    performed::Performed,
 };
 
 /// How much of an answer is read. Ids and errors are much shorter; what a function returns is of no interest.

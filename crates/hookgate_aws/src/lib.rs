@@ -6,7 +6,7 @@
 //!   [`destinations`]: those for what waits; [`lanes`]: those for what has an order; [`replay`]: those for what a person asks for again
 //! - [`queue`]: sending messages; [`dead_letters`]: looking at those that were given up, and sending them again
 //! - [`secrets`]: the cached secret; [`sender_keys`]: the cached public keys of senders
-//! - [`effects`]: performing what an action planned; [`aws_call`]: calls of AWS services; [`egress`]: its HTTP client; [`guard`]: where hookgate may connect to
+//! - [`effects`]: performing what an action planned; [`performed`]: what came of it; [`aws_call`]: calls of AWS services; [`egress`]: its HTTP client; [`guard`]: where hookgate may connect to
 //! - [`ambient`]: the clock and the dice, which everything else is given; [`log`]: the functions' logs, and [`metrics`] in them; [`trace`]: X-Ray's header
 //!
 //! Nothing here decides what becomes of an event: that is `hookgate_core::lifecycle`.
@@ -24,6 +24,7 @@ pub mod guard;
 pub mod lanes;
 pub mod log;
 pub mod metrics;
+pub mod performed;
 pub mod quarantine;
 pub mod queue;
 pub mod replay;

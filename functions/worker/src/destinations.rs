@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures::future::join_all;
-use hookgate_aws::{destinations::Parked, effects::Performed, store::StoreError};
+use hookgate_aws::{destinations::Parked, performed::Performed, store::StoreError};
 use hookgate_core::{
     codec::Message,
     config::{ConfiguredAction, RETENTION_DAYS},

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Instant};
 
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
-use hookgate_aws::{aws_call::AwsCaller, effects::Performed, egress::Egress, env};
+use hookgate_aws::{aws_call::AwsCaller, egress::Egress, env, performed::Performed};
 use hookgate_core::{
     actions::About,
     aws::{AwsEffect, AwsService},

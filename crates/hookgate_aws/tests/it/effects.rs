@@ -10,8 +10,9 @@ use std::{
 
 use hookgate_aws::{
     aws_call::AwsCaller,
-    effects::{Cause, Functions, Performed, Performer, RunError, RunResult},
+    effects::{Cause, Functions, Performer, RunError, RunResult},
     egress::Egress,
+    performed::Performed,
     store::Store,
 };
 use hookgate_core::{
