@@ -116,12 +116,163 @@ fn steps(expression: &str) -> usize {
     steps
 }
 
+/// How often a written text or list may be repeated. minijinja does so while it reads the expression, up to 100 million
+/// times, and then joins and compares what came of it: a filter of 800 characters took five minutes to read.
+const REPEATED_MAX: u64 = 1_000;
+
+/// What an expression is made of, as far as repeating goes.
+#[derive(Clone, Copy, PartialEq)]
+enum Token {
+    Text,
+    Integer(u64),
+    /// What is known only with an event, or is no whole number.
+    Value,
+    /// A bracket, and its place in the list of groups.
+    Open(usize),
+    Close(usize),
+    Comma,
+    Times,
+    Other,
+}
+
+/// What stands between two brackets.
+#[derive(Clone, Copy, Default)]
+struct Group {
+    /// A list or an expression in brackets, not an index or the arguments of a call.
+    is_written: bool,
+    /// It is a text or a list, or may be one.
+    is_repeatable: bool,
+    has_value: bool,
+    has_times: bool,
+}
+
+fn tokens(expression: &str) -> (Vec<Token>, Vec<Group>) {
+    let (mut tokens, mut groups, mut open) = (Vec::new(), Vec::<Group>::new(), Vec::new());
+    let mut rest = expression;
+    while let Some(first) = rest.chars().next() {
+        let word = rest.len() - rest.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_').len();
+        let mut length = word.max(first.len_utf8());
+        let text = rest.get(..length).unwrap_or_default();
+        let inside = open.last().and_then(|group: &usize| groups.get_mut(*group));
+        tokens.push(match first {
+            c if c.is_whitespace() => {
+                rest = rest.trim_start();
+                continue;
+            }
+            '"' | '\'' => {
+                let mut escaped = false;
+                let end = rest.char_indices().skip(1).find(|(_, c)| {
+                    let ends = *c == first && !escaped;
+                    escaped = *c == '\\' && !escaped;
+                    ends
+                });
+                length = end.map_or(rest.len(), |(at, _)| at + 1);
+                inside.into_iter().for_each(|group| group.is_repeatable |= group.is_written);
+                Token::Text
+            }
+            '(' | '[' | '{' => {
+                let is_written = !matches!(tokens.last(), Some(Token::Value | Token::Text | Token::Close(_)));
+                groups.push(Group {
+                    is_written,
+                    is_repeatable: is_written && first == '[',
+                    ..Group::default()
+                });
+                open.push(groups.len() - 1);
+                Token::Open(groups.len() - 1)
+            }
+            ')' | ']' | '}' => match open.pop().and_then(|id| Some((id, *groups.get(id)?))) {
+                Some((id, group)) => {
+                    if let Some(outer) = open.last().and_then(|outer| groups.get_mut(*outer)) {
+                        outer.is_repeatable |= outer.is_written && group.is_written && group.is_repeatable;
+                        outer.has_value |= group.has_value;
+                        outer.has_times |= group.has_times;
+                    }
+                    Token::Close(id)
+                }
+                None => Token::Other,
+            },
+            ',' => {
+                inside.into_iter().for_each(|group| group.is_repeatable |= group.is_written);
+                Token::Comma
+            }
+            '*' => {
+                inside.into_iter().for_each(|group| group.has_times = true);
+                Token::Times
+            }
+            _ if matches!(text, "and" | "or" | "not" | "is" | "in" | "if" | "else") => Token::Other,
+            _ if word > 0 => match text.replace('_', "").parse() {
+                Ok(number) => Token::Integer(number),
+                // Too large a number, or one in another base.
+                Err(_) if first.is_ascii_digit() => Token::Integer(u64::MAX),
+                Err(_) => {
+                    inside.into_iter().for_each(|group| group.has_value = true);
+                    Token::Value
+                }
+            },
+            _ => Token::Other,
+        });
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    (tokens, groups)
+}
+
+/// Whether a written text or list is, or may be, repeated too often.
+fn repeats_too_often(expression: &str) -> bool {
+    let (tokens, groups) = tokens(expression);
+    let group = |token: Option<&Token>| match token {
+        Some(Token::Open(id) | Token::Close(id)) => groups.get(*id).copied(),
+        _ => None,
+    };
+    let is_repeatable = |token: Option<&Token>| {
+        token == Some(&Token::Text) || group(token).is_some_and(|it| it.is_written && it.is_repeatable)
+    };
+    // From a token on to the end of what it begins, or back to the beginning of what it ends.
+    let beyond = |at: usize, forward: bool| {
+        let end = |token: &Token| match (tokens.get(at), token) {
+            (Some(Token::Open(a)), Token::Close(b)) | (Some(Token::Close(a)), Token::Open(b)) => a == b,
+            _ => false,
+        };
+        let end = match tokens.get(at) {
+            Some(Token::Open(_) | Token::Close(_)) => tokens.iter().position(end).unwrap_or(at),
+            _ => at,
+        };
+        let next = if forward { end.checked_add(1) } else { end.checked_sub(1) };
+        next.and_then(|next| tokens.get(next))
+    };
+    let is_times = |token: Option<&Token>| token == Some(&Token::Times);
+    tokens.iter().enumerate().filter(|(_, token)| **token == Token::Times).any(|(at, _)| {
+        let (left, right) = (at.checked_sub(1), at + 1);
+        let sides = [(left.unwrap_or(at), false), (right, true)];
+        sides.into_iter().zip(sides.into_iter().rev()).any(|((what, forward), (times, other_way))| {
+            let repeated = tokens.get(what);
+            if !is_repeatable(repeated) {
+                return false;
+            }
+            let is_fine = match tokens.get(times) {
+                Some(Token::Integer(number)) => {
+                    *number <= REPEATED_MAX && !is_times(beyond(times, other_way))
+                }
+                Some(Token::Value) => true,
+                times => group(times).is_some_and(|it| it.has_value),
+            };
+            !is_fine || is_times(beyond(what, forward)) || group(repeated).is_some_and(|it| it.has_times)
+        })
+    })
+}
+
 fn check_expression(expression: &str) -> Result<(), TemplateError> {
     let steps = steps(expression);
-    if steps <= STEPS_MAX {
-        return Ok(());
+    if steps > STEPS_MAX {
+        return Err(TemplateError(format!(
+            "an expression has {steps} operators; write it in fewer than {STEPS_MAX}"
+        )));
     }
-    Err(TemplateError(format!("an expression has {steps} operators; write it in fewer than {STEPS_MAX}")))
+    if repeats_too_often(expression) {
+        return Err(TemplateError(format!(
+            "a text or a list times a number: write it out, or a number up to {REPEATED_MAX}"
+        )));
+    }
+    Ok(())
 }
 
 fn check_template(text: &str) -> Result<(), TemplateError> {
@@ -322,6 +473,58 @@ mod tests {
         assert!(Template::parse(&long).is_ok(), "text is no expression");
         let types = format!("type in [{}'z']", "'a.b.c',".repeat(500));
         assert!(Filter::parse(&types).is_ok(), "neither is a list");
+    }
+
+    #[test]
+    fn what_is_written_is_not_repeated_without_end() {
+        let refused = [
+            "\"a\" * 1001",
+            "[9]*999996",
+            "1001 * 'a'",
+            "[9] * 99 * 99",
+            "9 * [9] * 9",
+            "([9] * 9) * 9",
+            "(9,) * 0xffff",
+        ]
+        .into_iter()
+        .chain([
+            "['a', \"b\"] * (9 + 9)",
+            "[[1] * 9] * 9",
+            "[9]*9**9",
+            "'a' * -5",
+            "9 * ((('a')))*9",
+            "'\\'' * 9999",
+        ])
+        .chain(["event.a > 1 and [1] * 99999999 ~ 'a'", "{} ~ [9\n]*999996*999", "'a' * 9_999"]);
+        for text in refused {
+            assert!(Filter::parse(text).is_err_and(|e| e.to_string().contains("times a number")), "{text}");
+            let template = Template::parse(&format!("{{{{ {text} }}}}"));
+            assert!(template.is_err_and(|e| e.to_string().contains("times a number")), "{text}");
+        }
+        let fine = [
+            "\"-\" * 40",
+            "'*' * event.stars",
+            "(event['a'] + event['b']) * 100000",
+            "event['a'] * 10000000",
+        ]
+        .into_iter()
+        .chain([
+            "10000000 * event['a'][0]",
+            "f('a') * 99999",
+            "'a' * (event.n + 1)",
+            "[1, 2] * 3",
+            "2 ** 62",
+            "'a * 9999999'",
+        ])
+        .chain([
+            "(event.a + 1) * 1000000 > 5",
+            "['x', 'y'][0] == 'x' and 5 * 10000 > 3",
+            "event.a * 99 * 99 * 99",
+        ]);
+        for text in fine {
+            let read = Filter::parse(text);
+            assert!(read.is_ok(), "{text}: {read:?}");
+        }
     }
 
     #[test]
