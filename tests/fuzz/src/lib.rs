@@ -14,6 +14,7 @@
     reason = "panicking is what these are for"
 )]
 
+mod configurations;
 pub mod seeds;
 pub mod targets;
 

@@ -13,9 +13,9 @@ use hookgate_core::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::targets::NOW;
+use crate::{configurations, targets::NOW};
 
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 #[derive(Deserialize)]
 struct Vector {
@@ -168,46 +168,6 @@ fn handshakes() -> Vec<Vec<u8>> {
     made.chain(real.map(|it| it.text())).collect()
 }
 
-/// `hookgate.toml`, what the pages and the comments of the actions show of it, and a source of one's own for every way to sign
-/// that the catalogue knows: the file is long, and its words stand in no string of the code.
-fn configurations() -> Vec<Vec<u8>> {
-    let read = |path: &Path| fs::read_to_string(path).unwrap();
-    let root = Path::new(ROOT);
-    let actions =
-        fs::read_dir(root.join("crates/hookgate_core/src/actions")).unwrap().map(|file| file.unwrap().path());
-    let mut found: Vec<String> = vec![read(&root.join("hookgate.toml"))];
-    for page in actions.chain([root.join("README.md"), root.join("docs/deploy.md")]) {
-        let text: Vec<_> =
-            read(&page).lines().map(|line| line.trim_start_matches("//!").to_owned()).collect();
-        let fences = text.join("\n");
-        found.extend(
-            fences.split("```toml\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0.to_owned())),
-        );
-    }
-    let catalogue = read(&root.join("crates/hookgate_verify/catalogue.toml"));
-    found.extend(catalogue.split("\n[").skip(1).map(|provider| {
-        let kept = ["verify = ", "event = ", "answer = "];
-        let lines = provider.lines().filter(|line| kept.iter().any(|key| line.starts_with(key)));
-        format!("[sources.a]\nprovider = \"generic\"\n{}\n", lines.collect::<Vec<_>>().join("\n"))
-    }));
-    let slugs = catalogue.split("\n[").skip(1).filter_map(|provider| Some(provider.split_once(']')?.0));
-    found.push(slugs.map(|slug| format!("[sources.{slug}]\nprovider = \"{slug}\"\n")).collect());
-    found.push(
-        r#"[sources.a]
-provider = "generic"
-verify = { scheme = "hmac", hash = "sha256", header = "x", encoding = "hex", signed = "{timestamp}.{body}", timestamp = "header:t", tolerance = 5 }
-event = { id = "json:/id", type = "json:/t or path" }
-required = ["json:/a"]
-addresses = ["10.0.0.0/8"]
-mode = "quarantine"
-"#
-        .to_owned(),
-    );
-    found.sort();
-    found.dedup();
-    found.into_iter().map(String::into_bytes).collect()
-}
-
 /// The seeds of a target.
 pub fn of(target: &str) -> Vec<Vec<u8>> {
     let typed = |part: &str| -> Vec<Vec<u8>> {
@@ -215,7 +175,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         vectors.filter(|it| it.header("content-type").contains(part)).map(|it| it.body()).collect()
     };
     match target {
-        "config" => configurations(),
+        "config" => configurations::all(),
         "forms" => typed("urlencoded"),
         "gateway" => [files(".ingest.json"), files(".ingest-v1.json"), files(".ingest-url.json")].concat(),
         "ingest" => files(".ingest.json"),

@@ -1,0 +1,145 @@
+//! The seeds of `config`: files that are right, each with one thing in it that is wrong, and what else is written in them.
+
+use std::{collections::BTreeMap, fs, path::Path, sync::LazyLock};
+
+use toml::{Table, Value};
+
+use crate::seeds::ROOT;
+
+/// What may stand where something else should.
+static OTHERS: LazyLock<Table> = LazyLock::new(|| {
+    toml::from_str(
+        "none = ''\nword = 'x'\nglob = '*'\nplace = 'json:/x'\nbrace = '{{ x'\nzero = 0\nminus = -1\nlarge = 9223372036854775807\n\
+         half = 1.5\nyes = true\nlist = []\nwords = ['x', 'x']\nlists = [[]]\nmixed = ['x', 1]\ntable = {}\nwrong = { x = 1 }\n\
+         day = 2026-11-22T10:00:00Z\n",
+    )
+    .unwrap()
+});
+
+/// `hookgate.toml`, what the pages and the comments of the actions show of it, and a source of one's own for every way to sign
+/// that the catalogue knows: the file is long, and its words stand in no string of the code.
+fn right() -> Vec<String> {
+    let read = |path: &Path| fs::read_to_string(path).unwrap();
+    let root = Path::new(ROOT);
+    let actions =
+        fs::read_dir(root.join("crates/hookgate_core/src/actions")).unwrap().map(|file| file.unwrap().path());
+    let mut found: Vec<String> = vec![read(&root.join("hookgate.toml"))];
+    for page in actions.chain([root.join("README.md"), root.join("docs/deploy.md")]) {
+        let text: Vec<_> =
+            read(&page).lines().map(|line| line.trim_start_matches("//!").to_owned()).collect();
+        let fences = text.join("\n");
+        found.extend(
+            fences.split("```toml\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0.to_owned())),
+        );
+    }
+    let catalogue = read(&root.join("crates/hookgate_verify/catalogue.toml"));
+    found.extend(catalogue.split("\n[").skip(1).map(|provider| {
+        let kept = ["verify = ", "event = ", "answer = "];
+        let lines = provider.lines().filter(|line| kept.iter().any(|key| line.starts_with(key)));
+        format!("[sources.a]\nprovider = \"generic\"\n{}\n", lines.collect::<Vec<_>>().join("\n"))
+    }));
+    let slugs = catalogue.split("\n[").skip(1).filter_map(|provider| Some(provider.split_once(']')?.0));
+    found.push(slugs.map(|slug| format!("[sources.{slug}]\nprovider = \"{slug}\"\n")).collect());
+    found.push(
+        r#"[sources.a]
+provider = "generic"
+verify = { scheme = "hmac", hash = "sha256", header = "x", encoding = "hex", signed = "{timestamp}.{body}", timestamp = "header:t", tolerance = 5 }
+event = { id = "json:/id", type = "json:/t or path" }
+required = ["json:/a"]
+addresses = ["10.0.0.0/8"]
+mode = "quarantine"
+"#
+        .to_owned(),
+    );
+    found
+}
+
+/// The value with one thing in it changed, by what was changed where.
+fn wrong(value: &Value, place: &str) -> Vec<(String, Value)> {
+    let mut found: Vec<_> =
+        OTHERS.iter().map(|(name, other)| (format!("{place} = {name}"), other.clone())).collect();
+    match value {
+        Value::Table(table) => {
+            for (key, inner) in table {
+                let place = format!("{place}.{key}");
+                let mut without = table.clone();
+                without.remove(key);
+                let mut misspelled = without.clone();
+                misspelled.insert(format!("{key}s"), inner.clone());
+                found.push((format!("{place} is missing"), without.into()));
+                found.push((format!("{place} is misspelled"), misspelled.into()));
+                found.extend(wrong(inner, &place).into_iter().map(|(what, inner)| {
+                    let mut table = table.clone();
+                    table.insert(key.clone(), inner);
+                    (what, table.into())
+                }));
+            }
+        }
+        Value::Array(items) => {
+            if let Some(first) = items.first() {
+                found.extend(wrong(first, &format!("{place}[]")).into_iter().map(|(what, first)| {
+                    let rest = items.iter().skip(1).cloned();
+                    (what, [first].into_iter().chain(rest).collect::<Vec<_>>().into())
+                }));
+            }
+        }
+        _ => {}
+    }
+    found
+}
+
+/// Every source, action and route alone, with one thing in it that is wrong: the same of the same kind once.
+fn all_wrong(files: &[String]) -> impl Iterator<Item = String> {
+    let mut found = BTreeMap::new();
+    for file in files {
+        let file: Table = toml::from_str(file).unwrap();
+        for (section, entries) in &file {
+            let entries: Vec<&Value> = match entries {
+                Value::Table(named) => named.values().collect(),
+                Value::Array(listed) => listed.iter().collect(),
+                alone => vec![alone],
+            };
+            for entry in entries {
+                let kind = entry.get("kind").and_then(Value::as_str).unwrap_or_default();
+                for (what, entry) in wrong(entry, &format!("{section} {kind}")) {
+                    let entries = match file[section] {
+                        Value::Table(_) => Table::from_iter([("a".to_owned(), entry)]).into(),
+                        Value::Array(_) => Value::Array(vec![entry]),
+                        _ => entry,
+                    };
+                    let text = toml::to_string(&Table::from_iter([(section.clone(), entries)])).unwrap();
+                    found.entry(what).or_insert(text);
+                }
+            }
+        }
+    }
+    found.into_values()
+}
+
+/// What the file has in it of other languages: what is kept of the targets that read these, each in its place.
+fn of_others() -> Vec<String> {
+    let kept = |target: &str| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+        let files = fs::read_dir(folder).unwrap().map(|file| fs::read(file.unwrap().path()).unwrap());
+        files.filter_map(|file| String::from_utf8(file).ok()).map(Value::from)
+    };
+    let templates = kept("templates").flat_map(|text| {
+        [
+            format!("[actions.a]\nkind = \"slack\"\ntext = {text}\n"),
+            format!("[[routes]]\nsource = \"*\"\nfilter = {text}\nactions = []\n"),
+        ]
+    });
+    let locators = kept("locators").map(|text| {
+        let locator = Value::from(text.as_str().and_then(|text| text.lines().next()).unwrap_or_default());
+        format!("[sources.a]\nprovider = \"raw\"\nevent = {{ id = {locator} }}\n")
+    });
+    templates.chain(locators).collect()
+}
+
+pub(crate) fn all() -> Vec<Vec<u8>> {
+    let right = right();
+    let mut found: Vec<_> = all_wrong(&right).chain(right.iter().cloned()).chain(of_others()).collect();
+    found.sort();
+    found.dedup();
+    found.into_iter().map(String::into_bytes).collect()
+}
