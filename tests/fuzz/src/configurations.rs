@@ -6,6 +6,82 @@ use toml::{Table, Value};
 
 use crate::seeds::ROOT;
 
+/// What a source can say like an entry of the catalogue.
+const OF_A_SOURCE: &[&str] = &[
+    "answer",
+    "any_body",
+    "encrypted",
+    "event",
+    "handshake",
+    "identical_bodies_differ",
+    "json_field",
+    "refused",
+    "verify",
+];
+
+/// Networks, as they are written in many ways.
+const NETWORKS: &[&str] = &[
+    "192.0.2.1",
+    "192.0.2.0/24",
+    "192.0.2.0/33",
+    "256.0.0.1",
+    "01.2.3.4",
+    "::",
+    "::/0",
+    "::1/128",
+    "::1/129",
+    "2001:db8::/32",
+    "2001:db8:1:2:3:4:5:6",
+    "2001:db8:1:2:3:4:5:6:7",
+    "::ffff:192.0.2.1/96",
+    "2001:db8:1:2:3:4:192.0.2.1",
+    "1::2::3",
+    "fe80::1%eth0",
+    "12345::",
+    "::g",
+    ":",
+];
+
+/// Headers that the parser of their names knows, which stand in no text of it.
+const HEADERS: &str = "accept accept-charset accept-encoding accept-language accept-ranges \
+    access-control-allow-credentials access-control-allow-headers access-control-allow-methods \
+    access-control-allow-origin access-control-expose-headers access-control-max-age access-control-request-headers \
+    access-control-request-method age allow alt-svc authorization cache-control cache-status cdn-cache-control \
+    connection content-disposition content-encoding content-language content-length content-location content-range \
+    content-security-policy content-security-policy-report-only content-type cookie dnt date etag expect expires \
+    forwarded from host if-match if-modified-since if-none-match if-range if-unmodified-since last-modified link \
+    location max-forwards origin pragma proxy-authenticate proxy-authorization public-key-pins \
+    public-key-pins-report-only range referer referrer-policy refresh retry-after sec-websocket-accept \
+    sec-websocket-extensions sec-websocket-key sec-websocket-protocol sec-websocket-version server set-cookie \
+    strict-transport-security te trailer transfer-encoding upgrade upgrade-insecure-requests user-agent vary via \
+    warning www-authenticate x-content-type-options x-dns-prefetch-control x-frame-options x-xss-protection X-Own x \
+    y!#$%&'*+-.^_`|~z";
+
+/// Values of TOML that its own table has no room for, or that it writes in another way.
+const VALUES: &[&str] = &[
+    "18446744073709551615",
+    "-9223372036854775809",
+    "340282366920938463463374607431768211455",
+    "0x7fffffffffffffff",
+    "0o17",
+    "0b101",
+    "1_000",
+    "1e400",
+    "-0.0",
+    "inf",
+    "-nan",
+    "1.5e-3",
+    "2026-11-22",
+    "10:00:00.123456789",
+    "2026-11-22T10:00:00",
+    "2026-11-22 10:00:00.5+01:30",
+    "2026-02-30",
+    "'''\nx'''",
+    r#""\u00e9\x41\e\U0001f4a9 \"""#,
+    "{ a.b = 1, 'c d' = [{}], }",
+    "[1, 'x', 1.5, 2026-11-22,]",
+];
+
 /// What may stand where something else should.
 static OTHERS: LazyLock<Table> = LazyLock::new(|| {
     toml::from_str(
@@ -34,8 +110,9 @@ fn right() -> Vec<String> {
     }
     let catalogue = read(&root.join("crates/hookgate_verify/catalogue.toml"));
     found.extend(catalogue.split("\n[").skip(1).map(|provider| {
-        let kept = ["verify = ", "event = ", "answer = "];
-        let lines = provider.lines().filter(|line| kept.iter().any(|key| line.starts_with(key)));
+        let lines = provider
+            .lines()
+            .filter(|line| line.split_once(" = ").is_some_and(|(key, _)| OF_A_SOURCE.contains(&key)));
         format!("[sources.a]\nprovider = \"generic\"\n{}\n", lines.collect::<Vec<_>>().join("\n"))
     }));
     let slugs = catalogue.split("\n[").skip(1).filter_map(|provider| Some(provider.split_once(']')?.0));
@@ -133,7 +210,27 @@ fn of_others() -> Vec<String> {
         let locator = Value::from(text.as_str().and_then(|text| text.lines().next()).unwrap_or_default());
         format!("[sources.a]\nprovider = \"raw\"\nevent = {{ id = {locator} }}\n")
     });
-    templates.chain(locators).collect()
+    let networks = NETWORKS
+        .iter()
+        .map(|network| format!("[sources.a]\nprovider = \"raw\"\naddresses = [\"{network}\"]\n"));
+    // Each, and each with every one of its letters another: it is compared letter by letter.
+    let headers = HEADERS.split_whitespace().flat_map(|name| {
+        let with_z =
+            |at: usize| name.chars().enumerate().map(|(n, c)| if n == at { 'z' } else { c }).collect();
+        let changed = (0..name.len()).map(with_z);
+        changed.chain([name.to_owned()]).map(|name| {
+            format!(
+                "[sources.a]\nprovider = \"raw\"\nverify = {{ scheme = \"token\", header = \"{name}\" }}\n"
+            )
+        })
+    });
+    let values = VALUES.iter().flat_map(|value| {
+        [
+            format!("[sources.a]\nprovider = \"raw\"\nretention_days = {value}\nanswer = {value}\n"),
+            format!("[actions.a]\nkind = \"http\"\nurl = {value}\nretry = {value}\n"),
+        ]
+    });
+    templates.chain(locators).chain(networks).chain(headers).chain(values).collect()
 }
 
 pub(crate) fn all() -> Vec<Vec<u8>> {
