@@ -84,43 +84,11 @@ fn error(e: &minijinja::Error) -> TemplateError {
 /// count the steps: 2,000 are too many for a thread of tokio's. Nobody writes a hundred.
 const STEPS_MAX: usize = 400;
 
-/// Roughly the steps of an expression: its operators, be they signs or words, outside of texts.
-fn steps(expression: &str) -> usize {
-    let mut steps = 0;
-    let mut quote = None;
-    let mut escaped = false;
-    let mut word_at = None;
-    for (at, c) in expression.char_indices().chain([(expression.len(), ' ')]) {
-        if let Some(open) = quote {
-            match c {
-                _ if escaped => escaped = false,
-                '\\' => escaped = true,
-                _ if c == open => quote = None,
-                _ => {}
-            }
-            continue;
-        }
-        if c.is_alphanumeric() || c == '_' {
-            word_at.get_or_insert(at);
-            continue;
-        }
-        if let Some(word) = word_at.take().and_then(|from| expression.get(from..at)) {
-            steps += usize::from(matches!(word, "and" | "or" | "not" | "is" | "in" | "if" | "else"));
-        }
-        match c {
-            '"' | '\'' => quote = Some(c),
-            ',' => {}
-            _ => steps += usize::from(c.is_ascii_punctuation()),
-        }
-    }
-    steps
-}
-
 /// How often a written text or list may be repeated. minijinja does so while it reads the expression, up to 100 million
 /// times, and then joins and compares what came of it: a filter of 800 characters took five minutes to read.
 const REPEATED_MAX: u64 = 1_000;
 
-/// What an expression is made of, as far as repeating goes.
+/// What an expression is made of, as far as its length and repeating go.
 #[derive(Clone, Copy, PartialEq)]
 enum Token {
     Text,
@@ -132,7 +100,15 @@ enum Token {
     Close(usize),
     Comma,
     Times,
+    /// Another operator, be it a sign or a word.
     Other,
+}
+
+impl Token {
+    /// Whether it is, roughly, one step of an expression.
+    const fn is_step(&self) -> bool {
+        matches!(self, Self::Open(_) | Self::Close(_) | Self::Times | Self::Other)
+    }
 }
 
 /// What stands between two brackets.
@@ -209,7 +185,8 @@ fn tokens(expression: &str) -> (Vec<Token>, Vec<Group>) {
                     Token::Value
                 }
             },
-            _ => Token::Other,
+            c if c.is_ascii_punctuation() => Token::Other,
+            _ => Token::Value,
         });
         rest = rest.get(length..).unwrap_or_default();
     }
@@ -217,8 +194,7 @@ fn tokens(expression: &str) -> (Vec<Token>, Vec<Group>) {
 }
 
 /// Whether a written text or list is, or may be, repeated too often.
-fn repeats_too_often(expression: &str) -> bool {
-    let (tokens, groups) = tokens(expression);
+fn repeats_too_often(tokens: &[Token], groups: &[Group]) -> bool {
     let group = |token: Option<&Token>| match token {
         Some(Token::Open(id) | Token::Close(id)) => groups.get(*id).copied(),
         _ => None,
@@ -261,13 +237,14 @@ fn repeats_too_often(expression: &str) -> bool {
 }
 
 fn check_expression(expression: &str) -> Result<(), TemplateError> {
-    let steps = steps(expression);
+    let (tokens, groups) = tokens(expression);
+    let steps = tokens.iter().filter(|token| token.is_step()).count();
     if steps > STEPS_MAX {
         return Err(TemplateError(format!(
             "an expression has {steps} operators; write it in fewer than {STEPS_MAX}"
         )));
     }
-    if repeats_too_often(expression) {
+    if repeats_too_often(&tokens, &groups) {
         return Err(TemplateError(format!(
             "a text or a list times a number: write it out, or a number up to {REPEATED_MAX}"
         )));
