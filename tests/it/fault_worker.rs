@@ -238,14 +238,18 @@ async fn fault_what_a_destination_will_never_take_is_dead_at_once_with_the_reaso
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_a_template_that_does_not_fit_the_event_is_dead_at_once() {
-    let (world, _destination) = shop_with(&with_actions(
-        r#"["tell"]"#,
-        "[actions.tell]\nkind = \"slack\"\nurl = \"http://DEST/slack\"\ntext = \"{{ event.missing.field }}\"",
-    ))
-    .await;
-    world.order("o1").await;
-    world.wait_for("shop", "o1", Status::Dead).await;
-    assert_eq!(outcomes(&world.entry("shop", "o1").await.unwrap(), "tell"), ["dead"]);
+    let nested = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}";
+    for (text, why) in [("{{ event.missing.field }}", "undefined"), (nested, "more than 1000000 steps")] {
+        let action =
+            format!("[actions.tell]\nkind = \"slack\"\nurl = \"http://DEST/slack\"\ntext = \"{text}\"");
+        let (world, destination) = shop_with(&with_actions(r#"["tell"]"#, &action)).await;
+        world.order("o1").await;
+        world.wait_for("shop", "o1", Status::Dead).await;
+        let entry = world.entry("shop", "o1").await.unwrap();
+        assert_eq!(outcomes(&entry, "tell"), ["dead"]);
+        assert!(details(&entry, "tell")[0].contains(why), "{:?}", details(&entry, "tell"));
+        assert!(destination.hits("/slack").is_empty());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,11 +1,16 @@
 //! Templates and filters: minijinja over an event's context.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
-use minijinja::{AutoEscape, Environment, Output, UndefinedBehavior, value::Serde};
+use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, escape_formatter, value::Serde};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 use thiserror::Error;
+
+use crate::config::BODY_BYTES_MAX;
 
 /// A text with `{{ event.field }}` in it, checked when the configuration is.
 ///
@@ -40,8 +45,17 @@ pub enum Escape {
 #[error("{0}")]
 pub struct TemplateError(String);
 
+/// Most steps for one event: a million are some 20 ms of a core. How often a loop goes round may be the sender's
+/// choice, and a list inside of a list is soon enough to keep the worker busy until it is ended.
+const EVENT_STEPS_MAX: u64 = 1_000_000;
+
+/// Most bytes of values that are filled in for one event: that of the largest body twice. The largest body once for
+/// each thing in it would be more than the worker's memory.
+const FILLED_IN_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
+
 fn environment(undefined: UndefinedBehavior) -> Environment<'static> {
     let mut environment = Environment::new();
+    environment.set_fuel(Some(EVENT_STEPS_MAX));
     environment.set_undefined_behavior(undefined);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment
@@ -62,17 +76,12 @@ pub(crate) fn escape_for_slack(text: &str) -> String {
     escaped
 }
 
-fn write_for_slack(
-    out: &mut Output<'_>,
-    _state: &mut minijinja::State<'_, '_>,
-    value: &minijinja::Value,
-) -> Result<(), minijinja::Error> {
-    let text = value.to_string();
-    let text = if value.is_safe() { text } else { escape_for_slack(&text) };
-    Ok(out.write_str(&text)?)
-}
-
 fn error(e: &minijinja::Error) -> TemplateError {
+    if e.kind() == ErrorKind::OutOfFuel {
+        return TemplateError(format!(
+            "more than {EVENT_STEPS_MAX} steps for this event; loop over less of it"
+        ));
+    }
     let detail = e.detail().map_or_else(|| e.kind().to_string(), |detail| format!("{}: {detail}", e.kind()));
     TemplateError(match e.line() {
         Some(line) if line > 1 => format!("{detail} (line {line} of the template)"),
@@ -290,15 +299,23 @@ impl Template {
     /// As [`Self::render`].
     pub fn render_for(&self, escape: Escape, context: &Value) -> Result<String, TemplateError> {
         let mut environment = environment(UndefinedBehavior::SemiStrict);
-        match escape {
-            Escape::Nothing => {}
-            Escape::Html => environment.set_auto_escape_callback(|_| AutoEscape::Html),
-            Escape::Slack => {
-                // So that what `{% set %}` and macros have filled in is not escaped once more.
-                environment.set_auto_escape_callback(|_| AutoEscape::Html);
-                environment.set_formatter(write_for_slack);
-            }
+        if escape != Escape::Nothing {
+            // For Slack too, so that what `{% set %}` has filled in is not escaped once more.
+            environment.set_auto_escape_callback(|_| AutoEscape::Html);
         }
+        let filled_in = AtomicUsize::new(0);
+        environment.set_formatter(move |out, state, value| {
+            let text = value.to_string();
+            if filled_in.fetch_add(text.len(), Ordering::Relaxed) + text.len() > FILLED_IN_BYTES_MAX {
+                let detail = format!("more than {FILLED_IN_BYTES_MAX} bytes of it are filled in");
+                return Err(minijinja::Error::new(ErrorKind::InvalidOperation, detail));
+            }
+            match escape {
+                Escape::Html => escape_formatter(out, state, value),
+                Escape::Slack if !value.is_safe() => Ok(out.write_str(&escape_for_slack(&text))?),
+                Escape::Nothing | Escape::Slack => Ok(out.write_str(&text)?),
+            }
+        });
         environment.render_str(&self.0, Serde(context)).map_err(|e| error(&e))
     }
 
@@ -501,6 +518,29 @@ mod tests {
         for text in fine {
             let read = Filter::parse(text);
             assert!(read.is_ok(), "{text}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn one_event_is_not_worked_on_without_end() {
+        let list: Vec<u32> = (0..2_000).collect();
+        let context = json!({"event": {"list": list, "name": "a".repeat(BODY_BYTES_MAX / 2)}});
+        let render = |text: &str| Template::parse(text).unwrap().render(&context).map_err(|e| e.to_string());
+        let once = "{% for a in event.list %}{{ a }}{% endfor %}";
+        assert!(render(once).unwrap().ends_with("19981999"));
+        let nested = "{% for a in event.list %}{% for b in event.list %}{% endfor %}{% endfor %}";
+        assert!(render(nested).unwrap_err().starts_with("more than 1000000 steps"));
+
+        let four_times = "{% for a in event.list[:4] %}{{ event.name }}{% endfor %}";
+        assert_eq!(render(four_times).unwrap().len(), FILLED_IN_BYTES_MAX);
+        for more in [
+            "{% for a in event.list %}{{ event.name }}{% endfor %}",
+            "{% set x %}{% for a in event.list %}{{ event.name }}{% endfor %}{% endset %}",
+        ] {
+            for escape in [Escape::Nothing, Escape::Html, Escape::Slack] {
+                let e = Template::parse(more).unwrap().render_for(escape, &context).unwrap_err();
+                assert!(e.to_string().contains("more than 20971520 bytes"), "{e}");
+            }
         }
     }
 

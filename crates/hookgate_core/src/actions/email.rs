@@ -347,7 +347,8 @@ mod tests {
     #[test]
     fn what_ses_does_not_take_is_not_sent() {
         let action = "from = \"a@b.example\"\nto = \"a@b.example\"\nsubject = \"s\"\n\
-                      text = \"{% for n in range(100) %}{{ event.t }}{% endfor %}\"";
+                      text = \"{% for n in range(51) %}{{ event.t }}{% endfor %}\"\n\
+                      html = \"{% for n in range(51) %}{{ event.t }}{% endfor %}\"";
         let event = json!({"t": "x".repeat(400_000)}).to_string();
         let error = sent(action, &event).unwrap_err();
         assert!(matches!(error, PlanError::TooLarge { limit: MESSAGE_BYTES_MAX, .. }), "{error}");
