@@ -283,6 +283,24 @@ async fn flow_a_required_field_that_is_missing_is_400() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn flow_a_body_that_does_not_fit_the_schema_is_400_and_what_fits_is_done() {
+    let config = "[sources.shop]\nprovider = \"generic\"\nverify = { scheme = \"hmac\", header = \"x-signature\", encoding = \"hex\" }\n\
+                  event = { id = \"json:/id\" }\n\
+                  schema = '{\"required\": [\"total\"], \"properties\": {\"total\": {\"type\": \"integer\"}}}'\n";
+    let world = World::with(config, r#"{"shop": ["shop-test-secret"]}"#).await;
+    let post = async |body: &'static str| {
+        let signature = signature("shop-test-secret", body.as_bytes());
+        let headers = [JSON, ("x-signature", signature.trim_start_matches("sha256="))];
+        world.post("/webhooks/shop", &headers, body.as_bytes()).await
+    };
+    for body in [r#"{"id": "e1", "total": "2"}"#, r#"{"id": "e1"}"#] {
+        assert_refused(&post(body).await, 400, "The request could not be read.");
+    }
+    assert_nothing_kept(&world).await;
+    assert_eq!(post(r#"{"id": "e1", "total": 2}"#).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn flow_every_refusal_has_a_request_id_of_its_own() {
     let world = shop().await;
     let mut ids = BTreeSet::new();

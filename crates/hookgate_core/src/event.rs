@@ -9,6 +9,7 @@ use crate::{
     codec,
     config::Source,
     ids::{EventId, Name},
+    json_schema::Mismatch,
     place::Place,
     request::Request,
     time::EpochMillis,
@@ -81,6 +82,9 @@ pub enum EventError {
         /// As configured.
         place: String,
     },
+    /// It does not look as the source's schema says.
+    #[error("by the source's `schema`, {0}")]
+    Schema(#[from] Mismatch),
 }
 
 impl Event {
@@ -113,6 +117,9 @@ impl Event {
             if locator.find(request, Some(&view)).is_none() {
                 return Err(EventError::FieldMissing { place: locator.to_string() });
             }
+        }
+        if let Some(schema) = &source.schema {
+            schema.check(&view.value)?;
         }
         let event_type = source
             .event_type
@@ -410,6 +417,28 @@ mod tests {
         assert_ne!(id(r#"{"must": 1}"#), id(r#"{"must": 1} "#));
         let (event, _) = testing::event(&config, "plain", br#"{"must": 1}"#);
         assert_eq!((event.event_type.as_str(), event.time()), (UNKNOWN_TYPE, event.request.received_at));
+    }
+
+    #[test]
+    fn what_does_not_fit_the_schema_is_no_event() {
+        let text = format!(
+            "{CONFIG}schema = {{ properties = {{ total = {{ type = \"integer\" }}, must = {{ const = 1 }} }} }}\n"
+        );
+        let config = Config::parse(&text).unwrap();
+        let source = source(&config, "plain");
+        let made = |body: &[u8], media_type: &str| {
+            let mut request = testing::request(body);
+            testing::set_header(&mut request, "content-type", media_type);
+            let verified = source.verifier.verify(&request, &[], request.received_at).unwrap();
+            Event::new(source, &verified).map(|event| event.id).map_err(|error| error.to_string())
+        };
+        // What nothing else looks at is looked at as well.
+        let said = "by the source's `schema`, /total has to be of type integer";
+        assert_eq!(made(br#"{"must": 1, "total": "secret"}"#, "application/json").unwrap_err(), said);
+        assert!(made(br#"{"id": "a", "must": 1, "total": 2}"#, "application/json").is_ok());
+        // In a form, everything is a text.
+        let said = "by the source's `schema`, /must has to be 1";
+        assert_eq!(made(b"must=1", "application/x-www-form-urlencoded").unwrap_err(), said);
     }
 
     #[test]

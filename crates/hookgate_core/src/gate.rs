@@ -1,7 +1,7 @@
 //! Admission: what ingest decides before it talks to anything.
 //!
 //! One function holds the order of work:
-//! size → address → handshake → signature over the raw bytes → timestamp window → parse → required fields.
+//! size → address → handshake → signature over the raw bytes → timestamp window → parse → required fields → schema.
 
 use std::net::IpAddr;
 
@@ -116,7 +116,9 @@ impl Reason {
                 Refusal::Unsupported
             }
             Self::Event(EventError::Body(BodyError::TooLarge)) => Refusal::TooLarge,
-            Self::Event(EventError::Body(_) | EventError::FieldMissing { .. }) => Refusal::Malformed,
+            Self::Event(EventError::Body(_) | EventError::FieldMissing { .. } | EventError::Schema(_)) => {
+                Refusal::Malformed
+            }
         }
     }
 }

@@ -10,7 +10,7 @@
 //! - [`aws`]: requests to AWS services as data
 //! - [`lifecycle`]: what follows when a write or an action fails; [`outcome`]: what a sender sees
 //! - [`order`]: whose turn it is, where events have an order
-//! - [`ids`]: values that are checked once
+//! - [`ids`]: values that are checked once; [`json_schema`]: what a body has to look like
 
 pub mod actions;
 pub mod aws;
@@ -21,6 +21,7 @@ pub mod effect;
 pub mod event;
 pub mod gate;
 pub mod ids;
+pub mod json_schema;
 pub mod lifecycle;
 pub mod order;
 pub mod outcome;

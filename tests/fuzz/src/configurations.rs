@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path, sync::LazyLock};
 
 use toml::{Table, Value};
 
-use crate::seeds::ROOT;
+use crate::seeds::{ROOT, SCHEMAS};
 
 /// What a source can say like an entry of the catalogue.
 const OF_A_SOURCE: &[&str] = &[
@@ -230,7 +230,9 @@ fn of_others() -> Vec<String> {
             format!("[actions.a]\nkind = \"http\"\nurl = {value}\nretry = {value}\n"),
         ]
     });
-    templates.chain(locators).chain(networks).chain(headers).chain(values).collect()
+    let schemas =
+        SCHEMAS.iter().map(|schema| format!("[sources.a]\nprovider = \"raw\"\nschema = '''{schema}'''\n"));
+    templates.chain(locators).chain(networks).chain(headers).chain(values).chain(schemas).collect()
 }
 
 pub(crate) fn all() -> Vec<Vec<u8>> {

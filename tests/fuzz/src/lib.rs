@@ -37,6 +37,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("handshake", targets::handshake),
     ("ingest", targets::ingest),
     ("json", targets::json),
+    ("json_schema", targets::json_schema),
     ("locators", targets::locators),
     ("messages", targets::messages),
     ("multipart", targets::multipart),

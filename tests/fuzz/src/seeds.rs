@@ -168,6 +168,58 @@ fn handshakes() -> Vec<Vec<u8>> {
     made.chain(real.map(|it| it.text())).collect()
 }
 
+/// Each keyword of JSON Schema.
+pub(crate) const SCHEMAS: &[&str] = &[
+    "true",
+    "false",
+    r#"{"type": ["null", "boolean", "object", "array", "number", "integer", "string"]}"#,
+    r#"{"type": "integer", "minimum": 0, "maximum": 5, "multipleOf": 0.5}"#,
+    r#"{"exclusiveMinimum": 0.5, "exclusiveMaximum": 18446744073709551615}"#,
+    r#"{"enum": [null, true, 1, 1.5, "a", [1, 2], {"a": 1}]}"#,
+    r#"{"const": {"a": [1.0, "b"], "b": {}}}"#,
+    r#"{"minLength": 1, "maxLength": 3, "pattern": "^[a-c]+$|\\d{2,3}(x|yz)*\\b"}"#,
+    r#"{"prefixItems": [{"type": "string"}, false], "items": {"minimum": 2}}"#,
+    r#"{"minItems": 1, "maxItems": 3, "uniqueItems": true}"#,
+    r#"{"contains": {"type": "string"}, "minContains": 2, "maxContains": 3}"#,
+    r#"{"required": ["a", "b"], "minProperties": 1, "maxProperties": 2}"#,
+    r#"{"properties": {"a": {"type": "integer"}}, "patternProperties": {"^b": {"type": "string"}},
+        "additionalProperties": false}"#,
+    r#"{"propertyNames": {"maxLength": 1}, "dependentRequired": {"a": ["b", "c"]}}"#,
+    r#"{"allOf": [{"type": "object"}, {"not": {"required": ["c"]}}]}"#,
+    r#"{"anyOf": [{"minimum": 1}, {"maxLength": 1}], "oneOf": [{"type": "string"}, {"type": "number"}]}"#,
+    r#"{"if": {"type": "string"}, "then": {"minLength": 2}, "else": {"type": ["object", "array"]}}"#,
+    r##"{"$ref": "#/$defs/a~1b", "$defs": {"a/b": {"properties": {"a": {"$ref": "#"}}, "type": "object"}}}"##,
+    r##"{"definitions": {"n": {"type": "integer"}}, "items": {"anyOf": [{"$ref": "#/definitions/n"}, true]}}"##,
+    r##"{"$schema": "x", "$id": "y", "title": "t", "$comment": "c", "format": "email", "default": 1, "$ref": "#"}"##,
+    r#"{"unevaluatedProperties": false}"#,
+    r#"{"minLength": 2.0, "maxItems": 1e3, "minimum": -9223372036854775808, "multipleOf": 1e-300}"#,
+];
+
+/// Each keyword, with values that fit it and values that don't.
+fn schemas() -> Vec<Vec<u8>> {
+    const VALUES: &[&str] = &[
+        "null",
+        "true",
+        "0",
+        "1.0",
+        "2.5",
+        "18446744073709551615",
+        "-1e300",
+        r#""""#,
+        r#""abc""#,
+        r#""12xyz\u00fc""#,
+        "[]",
+        r#"["a", "b", 3]"#,
+        "[1, 1.0, [1, 2], [1, 2.0], {\"a\": 1}, {\"a\": 1.0}]",
+        "{}",
+        r#"{"a": 1, "b": "x"}"#,
+        r#"{"a": {"a": {"b": 1}}, "bc": 2, "c": null}"#,
+    ];
+    let one_line = |schema: &str| schema.replace('\n', "");
+    let pairs = SCHEMAS.iter().flat_map(|schema| VALUES.iter().map(move |value| (schema, value)));
+    pairs.map(|(schema, value)| format!("{}\n{value}", one_line(schema)).into_bytes()).collect()
+}
+
 /// The seeds of a target.
 pub fn of(target: &str) -> Vec<Vec<u8>> {
     let typed = |part: &str| -> Vec<Vec<u8>> {
@@ -181,6 +233,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "ingest" => files(".ingest.json"),
         "handshake" => handshakes(),
         "json" => typed("json").into_iter().map(|body| [b"/data/0/id\n".as_slice(), &body].concat()).collect(),
+        "json_schema" => schemas(),
         "locators" => locators(),
         "messages" => queue_messages(),
         "multipart" => multipart(),

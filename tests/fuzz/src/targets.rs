@@ -15,6 +15,7 @@ use hookgate_core::{
     event::{Event, view_for},
     gate::{self, Admission},
     ids::{EventId, Name},
+    json_schema::Schema,
     lifecycle::Attempts,
     outcome::Answer,
     place::Locator,
@@ -167,6 +168,24 @@ pub fn json(input: &[u8]) {
         if let Some(view) = look_at(&request, "") {
             std::hint::black_box(view.at(pointer));
         }
+    }
+}
+
+/// A JSON Schema in the first line, then what has to fit it.
+pub fn json_schema(input: &[u8]) {
+    let Some((written, body)) = line(input) else { return };
+    let Ok(document) = serde_json::from_str::<Value>(written) else { return };
+    let Some(view) = typed("application/json", body).and_then(|request| look_at(&request, "")) else {
+        return;
+    };
+    let Ok(schema) = Schema::read(&document) else { return };
+    let fits = schema.check(&view.value);
+    // What fits a schema does not fit its opposite. A reference would lead elsewhere in there.
+    if !written.contains("$ref")
+        && let Ok(opposite) = Schema::read(&json!({"not": document}))
+        && let (Err(why), Err(_)) = (&fits, opposite.check(&view.value))
+    {
+        assert!(why.to_string().contains(" steps, "), "neither it nor its opposite: {why}");
     }
 }
 

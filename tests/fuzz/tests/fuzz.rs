@@ -31,7 +31,8 @@ macro_rules! fuzz {
 }
 
 fuzz! {
-    config forms gateway handshake ingest json locators messages multipart secrets signatures table templates xml
+    config forms gateway handshake ingest json json_schema locators messages multipart secrets signatures table templates
+    xml
 }
 
 /// A sequence of numbers that is the same in every run.

@@ -14,6 +14,7 @@ use crate::{
     destination::Policy,
     handshake::Handshake,
     ids::Name,
+    json_schema::Schema,
     place::{Locator, Place},
     routing::RouteRule,
     verify::Verifier,
@@ -64,6 +65,8 @@ pub struct Source {
     pub order: Option<Locator>,
     /// What has to be there.
     pub required: Vec<Locator>,
+    /// What the view of a body has to look like.
+    pub schema: Option<Schema>,
     /// What of a JSON document the places above are in.
     pub looked_at: Members,
     /// The form field in which there is JSON.

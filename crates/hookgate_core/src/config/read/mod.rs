@@ -17,6 +17,7 @@ use crate::{
     destination::{POLICY_KEYS, Policy},
     handshake::Handshake,
     ids::Name,
+    json_schema::Schema,
     place::Locator,
     request::WEBHOOKS_SEGMENT,
     routing::{Glob, RouteRule},
@@ -204,6 +205,7 @@ struct WrittenSource {
     order: Option<Spanned<Locator>>,
     #[serde(default)]
     required: Vec<Locator>,
+    schema: Option<Spanned<serde_json::Value>>,
     answer: Option<Answering>,
     #[serde(default, deserialize_with = "catalogue::refused")]
     refused: Option<u16>,
@@ -259,6 +261,7 @@ fn source(
     };
     let retention_days = retention(&written, &provider, &what, problems)?;
     let order = order(&written, &what, problems)?;
+    let schema = schema(&written, &what, problems)?;
     let json_field = written.json_field.as_deref().unwrap_or(&provider.json_field).to_owned();
     let id = written.event.id.unwrap_or_else(|| provider.event.id.clone());
     let event_type = written.event.event_type.unwrap_or_else(|| provider.event.event_type.clone());
@@ -266,6 +269,9 @@ fn source(
     let mut looked_at = Members::default();
     for locator in [&id, &event_type, &time].into_iter().chain(&order).chain(&written.required) {
         locator.add_to(&mut looked_at);
+    }
+    if schema.is_some() {
+        looked_at = Members::WHOLE;
     }
     Some(Source {
         name: name.clone(),
@@ -280,6 +286,7 @@ fn source(
         time,
         order,
         required: written.required,
+        schema,
         looked_at,
         json_field,
         any_body: written.any_body.unwrap_or(provider.any_body),
@@ -324,6 +331,24 @@ fn verifier(
         })
         .map_err(|e| problems.add(span, format!("{what}: verify: {e}")))
         .ok()
+}
+
+/// What bodies have to look like, where that is said: a table, or a text with JSON in it.
+fn schema(written: &WrittenSource, what: &str, problems: &mut Problems<'_>) -> Option<Option<Schema>> {
+    let Some(schema) = &written.schema else { return Some(None) };
+    let read = match schema.get_ref() {
+        serde_json::Value::String(text) => serde_json::from_str(text)
+            .map_err(|error| format!("it is no JSON: {error}"))
+            .and_then(|document| Schema::read(&document)),
+        table => Schema::read(table),
+    };
+    match read {
+        Ok(schema) => Some(Some(schema)),
+        Err(why) => {
+            problems.add(&schema.span(), format!("{what}: schema: {why}"));
+            None
+        }
+    }
 }
 
 /// Where the ordering key is, if there is one.

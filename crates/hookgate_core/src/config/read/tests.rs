@@ -95,6 +95,11 @@ fn every_problem_has_its_line_and_a_way_out() {
     check("[sources.a]\nprovider = \"github\"\nbody_bytes_max = 0", 3, &["1 to 10485760"]);
     check("[sources.a]\nprovider = \"github\"\nevent = { id = \"/id\" }", 3, &["`/id` is no place"]);
     check("[sources.a]\nprovider = \"github\"\norder = \"customer\"", 3, &["`customer` is no place"]);
+    let schema = |written: &str| format!("[sources.a]\nprovider = \"github\"\n{written}");
+    check(&schema("schema = { type = \"text\" }"), 3, &["schema: `#/type` has to be one or a list of"]);
+    check(&schema("schema = '''\n{\"typ\": 1}\n'''"), 3, &["schema: `#/typ`: hookgate does not check `typ`"]);
+    check(&schema("schema = \"{\""), 3, &["schema: it is no JSON"]);
+    check(&schema("[sources.a.schema]\nminimum = \"1\""), 3, &["schema: `#/minimum` has to be a number"]);
     check("[sources.a]\nprovider = \"github\"\nmode = \"observe\"\norder = \"path\"", 4, &["leave it out"]);
     check("[sources.a]\nprovider = \"github\"\nanswer = { status = 500 }", 3, &["200 to 299"]);
     check("[source.a]\nprovider = \"github\"", 1, &["unknown key `source`", "did you mean `sources`?"]);
