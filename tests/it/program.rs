@@ -586,6 +586,25 @@ async fn check_reads_the_configuration_and_names_every_line_that_is_wrong() {
 }
 
 #[tokio::test]
+async fn a_source_without_a_secret_is_taken_on_the_first_start_and_its_schema_is_told() {
+    let place = Place::new();
+    let config = "[sources.mine]\nprovider = \"raw\"\nverify = \"none\"\n\
+                  schema = { properties = { total = { minimum = 0 } } }\n";
+    fs::write(place.path("hookgate.toml"), config).unwrap();
+    let dev = place.dev(&[]).await;
+    for (body, status) in [("{\"total\": -1}", 400), ("{\"total\": 1}", 200)] {
+        let post = Client::new().post(format!("{}/webhooks/mine", dev.url));
+        let answer = post.header("content-type", "application/json").body(body).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{body}: {}", answer.text().await.unwrap());
+    }
+    let (_, output) = dev.interrupt().await;
+    assert!(
+        output.contains("refused mine: by the source's `schema`, /total has to be at least 0"),
+        "{output}"
+    );
+}
+
+#[tokio::test]
 async fn providers_and_env_say_what_there_is() {
     let place = Place::new();
     let providers = place.run(&["providers", "--json"]).await.lines();

@@ -32,18 +32,18 @@ const SECRET_BYTES: usize = 32;
 /// Sees to it that `file` has every secret that `config` needs. Those that are there stay, but addresses of the
 /// inbox follow the gateway's port.
 pub(crate) fn complete(file: &Path, config: &Config, url: &str) -> anyhow::Result<Vec<Generated>> {
-    let mut secrets: Map<String, Value> = match fs::read_to_string(file) {
-        Ok(text) => serde_json::from_str(&text).map_err(|e| {
+    let before: Option<Map<String, Value>> = match fs::read_to_string(file) {
+        Ok(text) => Some(serde_json::from_str(&text).map_err(|e| {
             anyhow!(
                 "{} is not JSON (line {}); mend it, or delete it to have it made anew",
                 file.display(),
                 e.line()
             )
-        })?,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Map::new(),
+        })?),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
         Err(e) => return Err(e).with_context(|| format!("reading {}", file.display())),
     };
-    let before = secrets.clone();
+    let mut secrets = before.clone().unwrap_or_default();
     let mut generated = Vec::new();
     for (name, wanted_by) in config.secret_names() {
         let is_address =
@@ -67,7 +67,8 @@ pub(crate) fn complete(file: &Path, config: &Config, url: &str) -> anyhow::Resul
             }
         }
     }
-    if secrets != before {
+    // Also where none is needed: the functions read the file all the same.
+    if before.as_ref() != Some(&secrets) {
         write(file, &Value::Object(secrets))?;
     }
     Ok(generated)
