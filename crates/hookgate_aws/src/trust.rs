@@ -121,7 +121,7 @@ fn connector(roots: TrustStore, connect_timeout: Duration) -> Connector {
         .proxy_config(ProxyConfig::from_env())
         // It does what the SDK's own resolver does. Senders' keys are fetched with a guard in this place, and a second kind of
         // resolver would be a second HTTP client in the function, as it is a parameter of its types.
-        .build_with_resolver(Guard::new(&[]).opened())
+        .build_with_resolver(Guard::new(&[]).opened().in_turn())
 }
 
 impl HttpClient for OneClient {
