@@ -367,8 +367,13 @@ def certificate():
     return context, authority, roots, bundle
 
 
+# What the managed runtime of Python has itself, and what is only there to install packages.
+NOT_UPLOADED = ("awslambdaric", "runtime_client", "snapshot_restore_py", "simplejson", "pip", "setuptools", "pkg_resources",
+                "_distutils_hack", "distutils-precedence", "__pycache__")
+
+
 def peers():
-    """Installs the packages of the peers; how to run each, and its files."""
+    """Installs the packages of the peers; how to run each, with the words for its two handlers, and its files."""
     node = WORK / "node"
     shutil.copytree(ROOT / "benches" / "node", node, dirs_exist_ok=True)
     sh("npm", "install", "--silent", "--no-audit", "--no-fund", cwd=node)
@@ -377,9 +382,10 @@ def peers():
         sh(sys.executable, "-m", "venv", python)
     sh(python / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "-r",
        ROOT / "benches" / "python" / "requirements.txt")
-    peer = ROOT / "benches" / "python" / "peer.py"
-    return [("Node.js", ["node", node / "index.mjs"], [node]),
-            ("Python", [python / "bin" / "python", peer], [peer, *python.glob("lib/*/site-packages")])]
+    peer = pathlib.Path(shutil.copy(ROOT / "benches" / "python" / "peer.py", python))
+    packages = [path for path in python.glob("lib/*/site-packages/*") if not path.name.startswith(NOT_UPLOADED)]
+    return [("Node.js", ["node", node / "index.mjs"], ["receive", "worker"], [node]),
+            ("Python", [python / "bin" / "python", "-m", "awslambdaric"], ["peer.receive", "peer.work"], [peer, *packages])]
 
 
 ROWS = [
@@ -515,9 +521,10 @@ def main():
     others = [] if arguments.no_peers else peers()
     floor, ingest, worker = (BUILT / name / "bootstrap" for name in ("floor", "ingest", "worker"))
     receivers = [Subject("floor", [floor], [floor]), Subject("ingest", [ingest], [ingest]),
-                 Subject("floor, warmed", [floor, "warm"], [floor]), *(Subject(*other) for other in others)]
+                 Subject("floor, warmed", [floor, "warm"], [floor]),
+                 *(Subject(name, [*command, handlers[0]], files) for name, command, handlers, files in others)]
     workers = [Subject("floor", [floor, "worker"], [floor], is_worked_off), Subject("worker", [worker], [worker], is_worked_off),
-               *(Subject(name, [*command, "worker"], files, is_worked_off) for name, command, files in others)]
+               *(Subject(name, [*command, handlers[1]], files, is_worked_off) for name, command, handlers, files in others)]
     (WORK / "hookgate.toml").write_text(CONFIG)
     context, authority, roots, bundle = certificate()
     environment = {
@@ -529,7 +536,7 @@ def main():
         "HOOKGATE_SECRETS": "bench", "HOOKGATE_CONFIG": str(WORK / "hookgate.toml"), "BENCH_SECRET": SECRET,
         # The SDK and Python read all roots that a machine trusts, Node.js has them built in, and hookgate has Amazon's.
         "SSL_CERT_FILE": str(roots), "AWS_CA_BUNDLE": str(bundle), "NODE_EXTRA_CA_CERTS": str(authority),
-        "POWERTOOLS_SERVICE_NAME": "bench",
+        "POWERTOOLS_SERVICE_NAME": "bench", "PYTHONPATH": str(WORK / "python"),
     }
     asked, parts = f"{machine()}; {context.get_ciphers()[0]['name']}", []
     numbers = range(arguments.events)

@@ -1,15 +1,14 @@
 """A webhook receiver as it is commonly written in Python: HMAC, Powertools' idempotency, a message.
 
-With the argument `worker` it is what works the queue off: read, take, keep the order's state, note the result.
+`receive` is the handler of that; `work` is the one of what works the queue off: read, take, keep the order's state, note the
+result. What calls them is AWS's own client of the Runtime API, as in the managed runtime: python -m awslambdaric peer.receive
 """
 
 import hashlib
 import hmac
-import http.client
 import json
 import os
 import sys
-import types
 
 import boto3
 from aws_lambda_powertools.utilities.idempotency import (
@@ -23,8 +22,7 @@ os.environ["AWS_CA_BUNDLE"] = os.environ["SSL_CERT_FILE"]
 TABLE = os.environ["HOOKGATE_TABLE"]
 QUEUE_URL = os.environ["HOOKGATE_QUEUE_URL"]
 SECRET = os.environ["BENCH_SECRET"].encode()
-IS_WORKER = sys.argv[1:] == ["worker"]
-if IS_WORKER:
+if sys.argv[-1] == "peer.work":
     dynamodb = boto3.client("dynamodb")
 else:
     sqs = boto3.client("sqs")
@@ -59,20 +57,3 @@ def work(event, context):
         put("orders", order["id"], "status", order["status"])
         put(identity, "S", "status", "done")
     return {"batchItemFailures": []}
-
-
-def main():
-    """The Runtime API, without a client library: less than the managed runtime does."""
-    handler = work if IS_WORKER else receive
-    host, port = os.environ["AWS_LAMBDA_RUNTIME_API"].split(":")
-    api = http.client.HTTPConnection(host, int(port))
-    context = types.SimpleNamespace(get_remaining_time_in_millis=lambda: 10_000, function_name="peer")
-    while True:
-        api.request("GET", "/2018-06-01/runtime/invocation/next")
-        answer = api.getresponse()
-        identity, event = answer.getheader("lambda-runtime-aws-request-id"), json.loads(answer.read())
-        api.request("POST", f"/2018-06-01/runtime/invocation/{identity}/response", json.dumps(handler(event, context)))
-        api.getresponse().read()
-
-
-main()
