@@ -230,8 +230,10 @@ fn of_others() -> Vec<String> {
             format!("[actions.a]\nkind = \"http\"\nurl = {value}\nretry = {value}\n"),
         ]
     });
-    let schemas =
-        SCHEMAS.iter().map(|schema| format!("[sources.a]\nprovider = \"raw\"\nschema = '''{schema}'''\n"));
+    let kept_schemas = kept("json_schema")
+        .map(|text| Value::from(text.as_str().and_then(|text| text.lines().next()).unwrap_or_default()));
+    let schemas = SCHEMAS.iter().map(|schema| Value::from(*schema)).chain(kept_schemas);
+    let schemas = schemas.map(|schema| format!("[sources.a]\nprovider = \"raw\"\nschema = {schema}\n"));
     templates.chain(locators).chain(networks).chain(headers).chain(values).chain(schemas).collect()
 }
 
