@@ -206,10 +206,11 @@ fn of_others() -> Vec<String> {
             format!("[[routes]]\nsource = \"*\"\nfilter = {text}\nactions = []\n"),
         ]
     });
-    let locators = kept("locators").map(|text| {
-        let locator = Value::from(text.as_str().and_then(|text| text.lines().next()).unwrap_or_default());
-        format!("[sources.a]\nprovider = \"raw\"\nevent = {{ id = {locator} }}\n")
-    });
+    let first_line =
+        |text: Value| Value::from(text.as_str().and_then(|text| text.lines().next()).unwrap_or_default());
+    let locators = kept("locators")
+        .map(first_line)
+        .map(|locator| format!("[sources.a]\nprovider = \"raw\"\nevent = {{ id = {locator} }}\n"));
     let networks = NETWORKS
         .iter()
         .map(|network| format!("[sources.a]\nprovider = \"raw\"\naddresses = [\"{network}\"]\n"));
@@ -230,9 +231,8 @@ fn of_others() -> Vec<String> {
             format!("[actions.a]\nkind = \"http\"\nurl = {value}\nretry = {value}\n"),
         ]
     });
-    let kept_schemas = kept("json_schema")
-        .map(|text| Value::from(text.as_str().and_then(|text| text.lines().next()).unwrap_or_default()));
-    let schemas = SCHEMAS.iter().map(|schema| Value::from(*schema)).chain(kept_schemas);
+    let schemas =
+        SCHEMAS.iter().map(|schema| Value::from(*schema)).chain(kept("json_schema").map(first_line));
     let schemas = schemas.map(|schema| format!("[sources.a]\nprovider = \"raw\"\nschema = {schema}\n"));
     templates.chain(locators).chain(networks).chain(headers).chain(values).chain(schemas).collect()
 }

@@ -181,11 +181,17 @@ pub fn json_schema(input: &[u8]) {
     let Ok(schema) = Schema::read(&document) else { return };
     let fits = schema.check(&view.value);
     // What fits a schema does not fit its opposite. A reference would lead elsewhere in there.
-    if !written.contains("$ref")
-        && let Ok(opposite) = Schema::read(&json!({"not": document}))
-        && let (Err(why), Err(_)) = (&fits, opposite.check(&view.value))
-    {
-        assert!(why.to_string().contains(" steps, "), "neither it nor its opposite: {why}");
+    if written.contains("$ref") {
+        return;
+    }
+    let Ok(opposite) = Schema::read(&json!({"not": document})) else { return };
+    match (fits, opposite.check(&view.value)) {
+        (Ok(()), Ok(())) => panic!("it fits, and its opposite as well"),
+        (Err(one), Err(other)) => {
+            let was_given_up = [one, other].iter().any(|why| why.to_string().contains(" steps, "));
+            assert!(was_given_up, "neither it fits nor its opposite");
+        }
+        _ => {}
     }
 }
 
