@@ -13,10 +13,10 @@ use futures::{StreamExt, stream};
 use hookgate_aws::schema::FRAME_BYTES_MAX;
 use hookgate_core::{
     codec::{self, FRAME_IN_MESSAGE_BYTES_MAX},
-    config::RETENTION_DAYS,
     event::Event,
     lifecycle::{Put, Status},
     request::Request,
+    source::RETENTION_DAYS,
 };
 use hookgate_embedded::{Counts, Fault, How};
 

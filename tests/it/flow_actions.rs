@@ -182,7 +182,7 @@ async fn flow_an_execution_is_started_once_even_if_its_start_was_not_written_dow
     let source = &worker.config.sources[&event.source];
     let view = hookgate_core::event::view_for(source, &event.request).unwrap();
     let context = event.context(&view);
-    let about = hookgate_core::actions::About {
+    let about = hookgate_core::action::About {
         action: &action,
         event: &event,
         view: &view,

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use hookgate_core::{config::BODY_BYTES_MAX, lifecycle::Status};
+use hookgate_core::{lifecycle::Status, request::BODY_BYTES_MAX};
 use hookgate_embedded::Counts;
 use reqwest::Method;
 use serde_json::{Value, json};

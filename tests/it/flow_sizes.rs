@@ -15,8 +15,8 @@ use hookgate_aws::{
 };
 use hookgate_core::{
     codec::{FRAME_IN_MESSAGE_BYTES_MAX, encode},
-    config::BODY_BYTES_MAX,
     lifecycle::Status,
+    request::BODY_BYTES_MAX,
 };
 
 use crate::harness::{Destination, World, noise};

@@ -25,7 +25,7 @@ use hookgate::samples::{Sample, parse, sample_name};
 use hookgate_aws::EMBEDDED_CONFIG;
 use hookgate_core::{
     Fetched,
-    config::{Config, Source},
+    config::Config,
     event::Event,
     gate::{Admission, admit},
     ids::{EventId, Name},
@@ -34,6 +34,7 @@ use hookgate_core::{
     request::Request,
     scheme::KeyEncoding,
     secret::{Secret, Secrets},
+    source::Source,
     time::EpochMillis,
     verify::SecretShape,
 };

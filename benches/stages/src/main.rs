@@ -30,10 +30,11 @@ use hookgate_aws::{
 use hookgate_core::{
     Fetched,
     codec::{self, Message},
-    config::{Config, Source},
+    config::Config,
     event::Event,
     request::Request,
     secret::Secrets,
+    source::Source,
     time::EpochMillis,
 };
 use http::Method;

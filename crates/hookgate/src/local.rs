@@ -8,10 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use hookgate_core::{
-    config::{Config, Source},
-    ids::Name,
-};
+use hookgate_core::{config::Config, ids::Name, source::Source};
 use serde::{Deserialize, Serialize};
 
 /// The folder, unless `--data` names another.

@@ -6,11 +6,12 @@ use anyhow::{Context, bail};
 use data_encoding::{BASE64, HEXLOWER};
 use hookgate_core::{
     catalogue::{Places, Provider},
-    config::{Config, Source},
+    config::Config,
     request::Request,
     sample::sample,
     secret::Secret,
     sign::sign,
+    source::Source,
     time::EpochMillis,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};

@@ -9,11 +9,10 @@ use futures::{
     future::{self, BoxFuture, Either},
 };
 use hookgate_core::{
-    actions::DETAIL_CHARS_MAX,
     effect::{Effect, HttpEffect, Text},
     event::Event,
     ids::{EventId, Name},
-    lifecycle,
+    lifecycle::{self, DETAIL_CHARS_MAX},
     secret::Secrets,
     sign::outgoing,
     time::EpochMillis,

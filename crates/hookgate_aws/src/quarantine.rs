@@ -7,10 +7,10 @@ use aws_sdk_dynamodb::{
 };
 use hookgate_core::{
     codec::{self, CodecError, Message},
-    config::Source,
     event::Event,
     ids::{EventId, Name},
     quarantine::{DAYS, PER_DAY_MAX, Quarantined},
+    source::Source,
     time::EpochMillis,
 };
 use thiserror::Error;

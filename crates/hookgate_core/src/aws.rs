@@ -7,13 +7,6 @@
 //! Names, protocols and shapes are those of AWS's own service models (botocore 1.43.127, read 2026-11-21), which every
 //! SDK is made from.
 
-use serde_json::{Map, Value, json};
-
-use crate::{
-    actions::About,
-    ids::{EventId, Name},
-};
-
 /// A service that actions call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AwsService {
@@ -184,51 +177,6 @@ impl<'a> Arn<'a> {
             !arn.resource.is_empty() && arn.resource.bytes().all(|b| b.is_ascii_graphic() && b != b'"');
         (start == "arn" && plain(partition) && plain(arn.region) && account && resource).then_some(arn)
     }
-}
-
-/// Most characters of source and id in a [`once_name`].
-const READABLE_CHARS_MAX: usize = 40;
-
-/// A name for one action on one event: the same at every try, so that a service can tell a repetition, and no other's.
-/// What is done and asked for again is no repetition.
-///
-/// At most 73 of `A-Z`, `a-z`, `0-9`, `-` and `_`: what the name of an execution and the deduplication id of a message
-/// may both be. It begins with source and id, for who reads it, and ends with a hash, for who compares it.
-pub(crate) fn once_name(about: &About<'_>) -> String {
-    let (source, id): (&Name, &EventId) = (&about.event.source, &about.event.id);
-    let hash = EventId::from_hash(&[
-        source.as_str().as_bytes(),
-        id.as_str().as_bytes(),
-        about.action.as_str().as_bytes(),
-        &about.times_done.to_be_bytes(),
-    ]);
-    let readable: String = format!("{source}-{id}")
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' })
-        .take(READABLE_CHARS_MAX)
-        .collect();
-    format!("{readable}-{}", hash.as_str().trim_start_matches("sha256-"))
-}
-
-/// The event as JSON, for a receiver that was told nothing else: `source`, `id`, `type`, `verified`, `received_at`,
-/// `occurred_at` (or null), `headers`, and the body as it came: `body` where it is text, else `body_base64`.
-pub(crate) fn envelope(about: &About<'_>) -> Value {
-    let event = about.event;
-    let mut envelope = Map::new();
-    envelope.insert("source".into(), json!(event.source));
-    envelope.insert("id".into(), json!(event.id));
-    envelope.insert("type".into(), json!(event.event_type));
-    for same in ["verified", "received_at", "occurred_at", "headers"] {
-        envelope.insert(same.into(), about.context.get(same).cloned().unwrap_or_default());
-    }
-    match std::str::from_utf8(&event.request.body) {
-        Ok(text) => envelope.insert("body".into(), text.into()),
-        Err(_) => {
-            let base64 = data_encoding::BASE64.encode(&event.request.body);
-            envelope.insert("body_base64".into(), base64.into())
-        }
-    };
-    Value::Object(envelope)
 }
 
 #[cfg(test)]

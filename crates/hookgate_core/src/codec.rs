@@ -7,16 +7,18 @@
 use std::cell::RefCell;
 
 use data_encoding::{BASE64, HEXLOWER};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use zstd::bulk::{Compressor, Decompressor};
 
 use crate::{
-    event::{Envelope, Event},
+    event::Event,
     ids::{EventId, Name},
     order::Lane,
+    request::Request,
+    time::EpochMillis,
 };
 
 /// The version of the frame. A reader keeps every version that a table may still hold.
@@ -58,6 +60,66 @@ pub enum CodecError {
     /// Not a message of ours.
     #[error("not a hookgate message")]
     Message(#[source] serde_json::Error),
+}
+
+/// What is stored of an event beside its body.
+#[derive(Serialize, Deserialize)]
+struct Envelope {
+    #[serde(rename = "t")]
+    event_type: String,
+    #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
+    occurred_at: Option<EpochMillis>,
+    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
+    unverified: Option<String>,
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    order_key: Option<String>,
+    #[serde(rename = "r")]
+    received_at: EpochMillis,
+    #[serde(rename = "q", default, skip_serializing_if = "String::is_empty")]
+    query: String,
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    path_type: Option<String>,
+    #[serde(rename = "h")]
+    headers: Vec<(String, String)>,
+    #[serde(rename = "d", skip_deserializing)]
+    delivery: u32,
+}
+
+impl Envelope {
+    fn of(event: &Event, delivery: u32) -> Self {
+        Self {
+            event_type: event.event_type.clone(),
+            occurred_at: event.occurred_at,
+            unverified: event.unverified.clone(),
+            order_key: event.order_key.clone(),
+            received_at: event.request.received_at,
+            query: event.request.query.clone(),
+            path_type: event.request.path_type.clone(),
+            headers: headers_to_text(&event.request.headers),
+            delivery,
+        }
+    }
+
+    fn into_event(self, source: Name, id: EventId, body: Vec<u8>) -> Event {
+        Event {
+            source,
+            id,
+            event_type: self.event_type,
+            occurred_at: self.occurred_at,
+            unverified: self.unverified,
+            order_key: self.order_key,
+            request: Request {
+                method: Method::POST,
+                url: String::new(),
+                query: self.query,
+                headers: headers_from_text(self.headers),
+                body,
+                path_type: self.path_type,
+                sender: None,
+                received_at: self.received_at,
+            },
+        }
+    }
 }
 
 /// Writes an event's frame.
@@ -241,7 +303,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{testing, time::EpochMillis};
+    use crate::testing;
 
     fn event(body: &[u8]) -> Event {
         let mut request = testing::request(body);

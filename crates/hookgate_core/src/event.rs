@@ -1,17 +1,15 @@
 //! Events: verified deliveries, as they are stored and as rules and templates see them.
 
 use http::HeaderMap;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::{
     body::{self, BodyError, Members, View},
-    codec,
-    config::Source,
     ids::{EventId, Name},
     json_schema::Mismatch,
     place::Place,
     request::Request,
+    source::Source,
     time::EpochMillis,
     verify::Verified,
 };
@@ -243,66 +241,6 @@ fn what_may_be_kept(request: &Request, tokens: &[Place]) -> Request {
         path_type: request.path_type.clone(),
         sender: request.sender,
         received_at: request.received_at,
-    }
-}
-
-/// What is stored of an event beside its body.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Envelope {
-    #[serde(rename = "t")]
-    event_type: String,
-    #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
-    occurred_at: Option<EpochMillis>,
-    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
-    unverified: Option<String>,
-    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
-    order_key: Option<String>,
-    #[serde(rename = "r")]
-    received_at: EpochMillis,
-    #[serde(rename = "q", default, skip_serializing_if = "String::is_empty")]
-    query: String,
-    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
-    path_type: Option<String>,
-    #[serde(rename = "h")]
-    headers: Vec<(String, String)>,
-    #[serde(rename = "d", skip_deserializing)]
-    delivery: u32,
-}
-
-impl Envelope {
-    pub(crate) fn of(event: &Event, delivery: u32) -> Self {
-        Self {
-            event_type: event.event_type.clone(),
-            occurred_at: event.occurred_at,
-            unverified: event.unverified.clone(),
-            order_key: event.order_key.clone(),
-            received_at: event.request.received_at,
-            query: event.request.query.clone(),
-            path_type: event.request.path_type.clone(),
-            headers: codec::headers_to_text(&event.request.headers),
-            delivery,
-        }
-    }
-
-    pub(crate) fn into_event(self, source: Name, id: EventId, body: Vec<u8>) -> Event {
-        Event {
-            source,
-            id,
-            event_type: self.event_type,
-            occurred_at: self.occurred_at,
-            unverified: self.unverified,
-            order_key: self.order_key,
-            request: Request {
-                method: http::Method::POST,
-                url: String::new(),
-                query: self.query,
-                headers: codec::headers_from_text(self.headers),
-                body,
-                path_type: self.path_type,
-                sender: None,
-                received_at: self.received_at,
-            },
-        }
     }
 }
 

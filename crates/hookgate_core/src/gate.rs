@@ -13,12 +13,12 @@ use crate::{
     Fetched,
     body::BodyError,
     catalogue::Answering,
-    config::{Mode, Source},
     event::{Event, EventError},
     handshake::{Reply, Step},
     outcome::{Answer, Refusal},
     request::Request,
     secret::Secrets,
+    source::{Mode, Source},
     time::EpochMillis,
     verify::VerifyError,
 };

@@ -5,15 +5,18 @@
 //! - [`request`], [`body`], [`place`], [`scheme`], [`verify`], [`sign`], [`catalogue`], [`handshake`], [`secret`] and
 //!   [`time`] are those of `hookgate_verify`, the crate that verifies webhooks
 //! - [`gate`]: what ingest decides; [`quarantine`]: what it refused; [`event`], [`codec`]: what is stored and queued
-//! - [`config`]: `hookgate.toml`; [`routing`], [`actions`], [`effect`], [`template`]: what an event leads to
+//! - [`config`]: `hookgate.toml`; [`source`]: a sender in it; [`routing`], [`action`], [`actions`], [`effect`],
+//!   [`template`]: what an event leads to
 //! - [`destination`]: when an action has to wait for the place that it reaches
 //! - [`aws`]: requests to AWS services as data
 //! - [`lifecycle`]: what follows when a write or an action fails; [`outcome`]: what a sender sees
 //! - [`order`]: whose turn it is, where events have an order
 //! - [`ids`]: values that are checked once; [`json_schema`]: what a body has to look like
 
+pub mod action;
 pub mod actions;
 pub mod aws;
+mod chat;
 pub mod codec;
 pub mod config;
 pub mod destination;
@@ -27,6 +30,7 @@ pub mod order;
 pub mod outcome;
 pub mod quarantine;
 pub mod routing;
+pub mod source;
 pub mod template;
 #[cfg(test)]
 mod testing;

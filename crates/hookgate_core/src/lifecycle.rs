@@ -211,6 +211,9 @@ impl AttemptOutcome {
     }
 }
 
+/// Longest detail kept of an attempt, in characters.
+pub const DETAIL_CHARS_MAX: usize = 200;
+
 /// One run of one action for one event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {

@@ -7,7 +7,6 @@ use serde_json::Value;
 use wildmatch::WildMatch;
 
 use crate::{
-    config::Config,
     event::Event,
     ids::Name,
     template::{Filter, FilterValue, TemplateError},
@@ -97,8 +96,8 @@ impl RouteRule {
 }
 
 /// What each route makes of an event, in the order of the file. One whose filter fails hides none of the others here.
-pub fn explain(config: &Config, event: &Event, context: &Value) -> Vec<Verdict> {
-    config.routes.iter().map(|route| route.judge(event, context)).collect()
+pub fn explain(routes: &[RouteRule], event: &Event, context: &Value) -> Vec<Verdict> {
+    routes.iter().map(|route| route.judge(event, context)).collect()
 }
 
 /// The actions that an event leads to, each once, in the order of the file.
@@ -106,9 +105,9 @@ pub fn explain(config: &Config, event: &Event, context: &Value) -> Vec<Verdict> 
 /// # Errors
 /// A filter that can't be evaluated for this event. The event's other routes are not tried either: guessing that
 /// the filter meant no would lose what it was to do.
-pub fn actions(config: &Config, event: &Event, context: &Value) -> Result<Vec<Name>, TemplateError> {
+pub fn actions(routes: &[RouteRule], event: &Event, context: &Value) -> Result<Vec<Name>, TemplateError> {
     let mut actions: Vec<Name> = Vec::new();
-    for route in &config.routes {
+    for route in routes {
         match route.judge(event, context) {
             Verdict::Matches { .. } => {}
             Verdict::OtherSource | Verdict::OtherType | Verdict::FilteredOut(_) => continue,
@@ -128,7 +127,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing;
+    use crate::{config::Config, testing};
 
     const CONFIG: &str = r#"
         [sources.pay]
@@ -157,7 +156,7 @@ mod tests {
     fn check(source: &str, body: &str, want: &[&str]) {
         let config = Config::parse(CONFIG).unwrap();
         let (event, view) = testing::event(&config, source, body.as_bytes());
-        let actions = actions(&config, &event, &event.context(&view)).unwrap();
+        let actions = actions(&config.routes, &event, &event.context(&view)).unwrap();
         assert_eq!(actions.iter().map(Name::as_str).collect::<Vec<_>>(), want, "{source} {body}");
     }
 
@@ -174,7 +173,7 @@ mod tests {
     fn a_filter_that_makes_no_sense_is_an_error_not_a_no() {
         let config = Config::parse(&CONFIG.replace("event.amount > 10", "event.amount + 1 > 10")).unwrap();
         let (event, view) = testing::event(&config, "pay", br#"{"amount": {"of": "it"}}"#);
-        assert!(actions(&config, &event, &event.context(&view)).is_err());
+        assert!(actions(&config.routes, &event, &event.context(&view)).is_err());
     }
 
     #[test]
@@ -182,7 +181,7 @@ mod tests {
         let verdicts = |source: &str, body: &str| {
             let config = Config::parse(CONFIG).unwrap();
             let (event, view) = testing::event(&config, source, body.as_bytes());
-            let verdicts = explain(&config, &event, &event.context(&view));
+            let verdicts = explain(&config.routes, &event, &event.context(&view));
             verdicts.iter().map(|verdict| format!("{verdict:?}")).collect::<Vec<_>>()
         };
         assert_eq!(
@@ -221,7 +220,7 @@ mod tests {
             let (event, view) = testing::event(&config, "pay", body.as_bytes());
             let context = event.context(&view);
 
-            let verdicts = explain(&config, &event, &context);
+            let verdicts = explain(&config.routes, &event, &context);
             prop_assert_eq!(verdicts.len(), config.routes.len());
             let mut expected = Ok(Vec::new());
             for (route, verdict) in config.routes.iter().zip(verdicts) {
@@ -241,7 +240,7 @@ mod tests {
                     Verdict::OtherSource | Verdict::OtherType | Verdict::FilteredOut(_) => {}
                 }
             }
-            prop_assert_eq!(actions(&config, &event, &context), expected);
+            prop_assert_eq!(actions(&config.routes, &event, &context), expected);
         }
     }
 

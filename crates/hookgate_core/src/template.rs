@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::config::BODY_BYTES_MAX;
+use crate::request::BODY_BYTES_MAX;
 
 /// A text with `{{ event.field }}` in it, checked when the configuration is.
 ///

@@ -12,6 +12,9 @@ pub const WEBHOOKS_SEGMENT: &str = "webhooks";
 
 const WEBHOOKS_PREFIX: &str = "/webhooks/";
 
+/// Largest body: an HTTP API's own limit (10 MB; a Lambda function gets at most 6 MB of it, see the README).
+pub const BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
+
 /// Longest event type taken from a path, in bytes.
 pub const PATH_TYPE_BYTES_MAX: usize = 128;
 

@@ -25,7 +25,7 @@ use hookgate_aws::{
 };
 use hookgate_core::{
     codec::{self, Message},
-    config::{Config, Source},
+    config::Config,
     event::Event,
     gate::{self, Admission, Reason},
     ids::Name,
@@ -35,6 +35,7 @@ use hookgate_core::{
     quarantine::Quarantined,
     request::{Request, route},
     secret::Secrets,
+    source::Source,
     time::EpochMillis,
     verify::VerifyError,
 };

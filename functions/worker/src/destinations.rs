@@ -10,11 +10,12 @@ use futures::future::join_all;
 use hookgate_aws::{destinations::Parked, performed::Performed, store::StoreError};
 use hookgate_core::{
     codec::Message,
-    config::{ConfiguredAction, RETENTION_DAYS},
+    config::ConfiguredAction,
     destination::{Entry, Health, Policy, Slot, Standing, drain, parked_ms_max},
     event::Event,
     ids::Name,
     lifecycle::LEASE_MS,
+    source::RETENTION_DAYS,
     time::EpochMillis,
 };
 

@@ -32,11 +32,11 @@ use hookgate_aws::{
 };
 use hookgate_core::{
     codec::Message,
-    config::RETENTION_DAYS,
     event::Event,
     ids::{EventId, Name},
     lifecycle::{Attempt, AttemptOutcome, Status},
     order::{Lane, Position, TURN, Turn, is_too_late, is_untouched, place_behind, position},
+    source::RETENTION_DAYS,
 };
 
 use crate::{Handled, Worker};

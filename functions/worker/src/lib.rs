@@ -23,15 +23,16 @@ use hookgate_aws::{
     trace,
 };
 use hookgate_core::{
-    actions::About,
+    action::About,
     codec::{self, CodecError, Message},
-    config::{Config, ConfiguredAction, RETENTION_DAYS, Source},
+    config::{Config, ConfiguredAction},
     event::{Event, view_for},
     ids::Name,
     lifecycle::{Attempt, AttemptOutcome, LEASE_MS, Put, ROUTING, Status, Step, Wake, retry_at, wake},
     order::Lane,
     routing,
     secret::Secrets,
+    source::{RETENTION_DAYS, Source},
     time::EpochMillis,
 };
 
@@ -358,7 +359,7 @@ impl Worker {
             Err(error) => return Ok(Stand::at(self.hopeless(lease, &error), None)),
         };
         let context = event.context(&view);
-        let actions = match routing::actions(&self.config, event, &context) {
+        let actions = match routing::actions(&self.config.routes, event, &context) {
             Ok(actions) => actions,
             Err(error) => {
                 return Ok(Stand::at(self.hopeless(lease, &format_args!("filter: {error}")), None));

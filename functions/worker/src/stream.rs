@@ -12,8 +12,8 @@ use hookgate_aws::{
 };
 use hookgate_core::{
     codec::Message,
-    config::RETENTION_DAYS,
     ids::{EventId, Name},
+    source::RETENTION_DAYS,
 };
 use serde_json::Value;
 

@@ -7,7 +7,7 @@ use std::{
 
 use hookgate_core::{
     Fetched,
-    actions::About,
+    action::About,
     body::{self, Format, Members, View},
     catalogue::{self, Provider},
     codec::{self, Message},
@@ -205,7 +205,9 @@ pub fn templates(input: &[u8]) {
         let Ok(event) = Event::unverified(source, &request, "fuzzed".into()) else { continue };
         let view = view_for(source, &event.request).unwrap();
         let context = event.context(&view);
-        let Ok(actions) = hookgate_core::routing::actions(&SHIPPED, &event, &context) else { continue };
+        let Ok(actions) = hookgate_core::routing::actions(&SHIPPED.routes, &event, &context) else {
+            continue;
+        };
         for action in actions {
             let about =
                 About { action: &action, event: &event, view: &view, context: &context, times_done: 0 };

@@ -31,12 +31,13 @@ use hookgate_aws::{
 };
 use hookgate_core::{
     Fetched,
-    config::{Config, Mode},
+    config::Config,
     event::Event,
     gate::{Admission, admit},
     ids::Name,
     lifecycle::Status,
     quarantine::PER_DAY_MAX,
+    source::Mode,
     time::EpochMillis,
 };
 use ingest::Ingest;

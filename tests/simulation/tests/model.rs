@@ -31,7 +31,6 @@ use hookgate_aws::{
     store::{Due, Lease, Leased, Store, StoreError},
 };
 use hookgate_core::{
-    config::RETENTION_DAYS,
     destination::{Rate, Standing},
     effect::{CountEffect, RecordEffect},
     event::Event,
@@ -40,6 +39,7 @@ use hookgate_core::{
     order::{Lane, Turn},
     quarantine::Quarantined,
     request::Request,
+    source::RETENTION_DAYS,
     time::EpochMillis,
 };
 use hookgate_embedded::{Clock, Engines, Options};

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use clap::Args;
 use hookgate_core::{
     actions::KINDS,
-    config::{Config, Mode},
+    config::Config,
     destination::{Policy, Schedule},
+    source::Mode,
 };
 use serde_json::json;
 use worker::Worker;

@@ -7,11 +7,12 @@ use clap::{Args, Subcommand};
 use data_encoding::BASE64;
 use hookgate_aws::{ambient::Ambient, quarantine::release, sender_keys::SenderKeys};
 use hookgate_core::{
-    config::{Config, Mode, Source},
+    config::Config,
     event::Event,
     gate::{Admission, Reason, admit},
     quarantine::{DAYS, Quarantined},
     secret::Secrets,
+    source::{Mode, Source},
     time::EpochMillis,
     verify::VerifyError,
 };

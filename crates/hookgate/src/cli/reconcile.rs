@@ -9,11 +9,7 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use hookgate_aws::ambient::Ambient;
-use hookgate_core::{
-    config::{Config, Source},
-    ids::Name,
-    routing::Glob,
-};
+use hookgate_core::{config::Config, ids::Name, routing::Glob, source::Source};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 

@@ -7,9 +7,9 @@ use clap::Args;
 use data_encoding::BASE64;
 use hookgate_aws::ambient::Ambient;
 use hookgate_core::{
-    actions::About,
+    action::About,
     body::{Format, View},
-    config::{Config, Source},
+    config::Config,
     effect::{Effect, HttpEffect, Text},
     event::{Event, view_for},
     gate::Reason,
@@ -19,6 +19,7 @@ use hookgate_core::{
     request::{Request, route},
     routing::{self, RouteRule, Verdict},
     sign::Outgoing,
+    source::Source,
     time::EpochMillis,
     verify::Verified,
 };
@@ -159,8 +160,8 @@ fn explain(config: &Config, source: &Source, request: &Request, event_type: Opti
         found[1] = ("type", event_type.to_owned(), "--type".to_owned());
     }
     let context = event.context(&view);
-    let verdicts = routing::explain(config, &event, &context);
-    let planned = match routing::actions(config, &event, &context) {
+    let verdicts = routing::explain(&config.routes, &event, &context);
+    let planned = match routing::actions(&config.routes, &event, &context) {
         Err(error) => Planned::Dead(format!("filter: {error}")),
         Ok(names) => {
             let plan = |name: Name| {

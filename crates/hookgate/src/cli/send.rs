@@ -11,10 +11,11 @@ use futures::{StreamExt, stream};
 use hookgate_aws::ambient::Ambient;
 use hookgate_core::{
     catalogue::Answering,
-    config::{Config, Mode, Source},
+    config::Config,
     sample::SAMPLE_TYPE,
     secret::Secret,
     sign::test_secret,
+    source::{Mode, Source},
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Client;

@@ -11,7 +11,7 @@ use axum::{
     routing::post,
 };
 use hookgate_aws::ambient::Ambient;
-use hookgate_core::{aws::AwsService, config::BODY_BYTES_MAX};
+use hookgate_core::{aws::AwsService, request::BODY_BYTES_MAX};
 use serde_json::{Map, Value, json};
 
 use super::inbox::{Inbox, Received};

@@ -11,7 +11,7 @@ use axum::{
     routing::{any, get},
 };
 use data_encoding::BASE64;
-use hookgate_core::{config::BODY_BYTES_MAX, outcome::Refusal, time::EpochMillis};
+use hookgate_core::{outcome::Refusal, request::BODY_BYTES_MAX, time::EpochMillis};
 use hookgate_embedded::Clock;
 use ingest::Ingest;
 use serde_json::{Map, Value, json};

@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use hookgate_core::{config::Source, ids::EventId, time::EpochMillis};
+use hookgate_core::{ids::EventId, source::Source, time::EpochMillis};
 use http::{HeaderMap, Method, StatusCode, header::LINK};
 use serde::Deserialize;
 

@@ -15,12 +15,12 @@ use hookgate_aws::ambient::Ambient;
 use hookgate_core::{
     body,
     catalogue::Answering,
-    config::{Mode, Source},
     ids::EventId,
     request::{Request, route},
     routing::Glob,
     secret::Secret,
     sign::sign,
+    source::{Mode, Source},
     time::EpochMillis,
 };
 use http::{Method, StatusCode};

@@ -6,7 +6,7 @@ use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use hookgate_aws::{aws_call::AwsCaller, egress::Egress, env, performed::Performed};
 use hookgate_core::{
-    actions::About,
+    action::About,
     aws::{AwsEffect, AwsService},
     effect::Effect,
     event::view_for,

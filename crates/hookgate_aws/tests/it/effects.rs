@@ -16,9 +16,9 @@ use hookgate_aws::{
     store::Store,
 };
 use hookgate_core::{
-    actions::DETAIL_CHARS_MAX,
     effect::{CountEffect, Effect, HttpEffect, RecordEffect, Text},
     event::Event,
+    lifecycle::DETAIL_CHARS_MAX,
     secret::Secrets,
     sign::{Outgoing, standard_webhooks},
     time::EpochMillis,

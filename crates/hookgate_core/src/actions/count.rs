@@ -13,8 +13,8 @@
 
 use serde::Deserialize;
 
-use super::{About, Action, Kind, PlanError};
 use crate::{
+    action::{About, Action, Kind, PlanError},
     effect::{CountEffect, Effect},
     template::Template,
 };
@@ -50,7 +50,7 @@ impl Action for Count {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::plan;
+    use crate::testing::plan;
 
     #[test]
     fn counts_by_source_type_and_day() {

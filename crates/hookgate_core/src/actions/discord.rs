@@ -16,8 +16,13 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{About, Action, Kind, PlanError, Webhook, chat_message, headline};
-use crate::{effect::Effect, ids::Name, template::Template};
+use crate::{
+    action::{About, Action, Kind, PlanError},
+    chat::{Webhook, chat_message, headline},
+    effect::Effect,
+    ids::Name,
+    template::Template,
+};
 
 pub(super) const KIND: Kind = Kind::new::<Discord>("discord", "posts a message to a Discord channel");
 
@@ -72,8 +77,10 @@ fn cut(text: &str) -> String {
 mod tests {
     use serde_json::Value;
 
-    use super::super::tests::plan;
-    use crate::effect::{Effect, Text};
+    use crate::{
+        effect::{Effect, Text},
+        testing::plan,
+    };
 
     fn message(action: &str, event: &str) -> Value {
         let Ok(Effect::Http(effect)) = plan(action, event) else { panic!("no http effect") };

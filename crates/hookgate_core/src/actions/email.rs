@@ -22,8 +22,8 @@ use data_encoding::BASE64;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{About, Action, Kind, PlanError, fits};
 use crate::{
+    action::{About, Action, Kind, PlanError, fits},
     aws::{AwsAnswer, AwsEffect, AwsService},
     effect::Effect,
     template::{Escape, Template},
@@ -241,8 +241,8 @@ fn encoded_words(text: &str) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{super::tests::plan, *};
-    use crate::config::Config;
+    use super::*;
+    use crate::{config::Config, testing::plan};
 
     fn sent(action: &str, event: &str) -> Result<Value, PlanError> {
         let Effect::Aws(effect) = plan(&format!("kind = \"email\"\n{action}"), event)? else {

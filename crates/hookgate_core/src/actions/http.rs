@@ -27,8 +27,8 @@ use std::collections::BTreeMap;
 use http::{HeaderName, HeaderValue, Method};
 use serde::{Deserialize, Deserializer, de};
 
-use super::{About, Action, Kind, PlanError, TextOrSecret};
 use crate::{
+    action::{About, Action, Kind, PlanError, TextOrSecret},
     effect::{Effect, HttpEffect},
     ids::Name,
     sign::Outgoing,
@@ -186,8 +186,7 @@ fn header_safe(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::plan;
-    use crate::{config::Config, effect::Effect};
+    use crate::{config::Config, effect::Effect, testing::plan};
 
     #[test]
     fn passes_the_exact_bytes() {

@@ -36,9 +36,9 @@
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;
 
-use super::{About, Action, Kind, PlanError, fits};
 use crate::{
-    aws::{Arn, AwsAnswer, AwsEffect, AwsService, TARGET_HEADER, envelope, once_name},
+    action::{About, Action, Kind, PlanError, envelope, fits, once_name},
+    aws::{Arn, AwsAnswer, AwsEffect, AwsService, TARGET_HEADER},
     effect::Effect,
     template::Template,
 };
@@ -254,11 +254,11 @@ impl Action for Invoke {
 mod tests {
     use serde_json::Value;
 
-    use super::{
-        super::tests::{plan, plan_again},
-        *,
+    use super::*;
+    use crate::{
+        config::Config,
+        testing::{plan, plan_again},
     };
-    use crate::config::Config;
 
     const EVENT: &str = r#"{"id": "evt 1", "type": "order.paid", "total": 5}"#;
     const MACHINE: &str = "arn:aws:states:eu-west-1:123456789012:stateMachine:ship";

@@ -34,9 +34,9 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{About, Action, Kind, PlanError, fits};
 use crate::{
-    aws::{Arn, AwsAnswer, AwsEffect, AwsService, TARGET_HEADER, dns_suffix, envelope, once_name},
+    action::{About, Action, Kind, PlanError, envelope, fits, once_name},
+    aws::{Arn, AwsAnswer, AwsEffect, AwsService, TARGET_HEADER, dns_suffix},
     effect::Effect,
     ids::EventId,
     template::Template,
@@ -363,8 +363,8 @@ fn message_fits(
 
 #[cfg(test)]
 mod tests {
-    use super::{super::tests::plan, *};
-    use crate::config::Config;
+    use super::*;
+    use crate::{config::Config, testing::plan};
 
     fn planned(keys: &str, event: &str) -> Result<AwsEffect, PlanError> {
         match plan(&format!("kind = \"publish\"\n{keys}"), event)? {

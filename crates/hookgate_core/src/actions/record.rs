@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{About, Action, Kind, PlanError};
 use crate::{
+    action::{About, Action, Kind, PlanError},
     effect::{Effect, RECORD_FIELDS_RESERVED, RecordEffect},
     place::Locator,
 };
@@ -91,7 +91,7 @@ impl Action for Record {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::plan;
+    use crate::testing::plan;
 
     const ACTION: &str = r#"
         kind = "record"

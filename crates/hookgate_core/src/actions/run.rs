@@ -10,8 +10,10 @@
 
 use serde::Deserialize;
 
-use super::{About, Action, Kind, PlanError};
-use crate::effect::Effect;
+use crate::{
+    action::{About, Action, Kind, PlanError},
+    effect::Effect,
+};
 
 pub(super) const KIND: Kind = Kind::new::<Run>("run", "calls a Rust function of your own");
 
@@ -38,8 +40,7 @@ impl Action for Run {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::plan;
-    use crate::effect::Effect;
+    use crate::{effect::Effect, testing::plan};
 
     #[test]
     fn names_the_function() {

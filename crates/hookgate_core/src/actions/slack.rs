@@ -17,8 +17,9 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{About, Action, Kind, PlanError, Webhook, chat_message, headline};
 use crate::{
+    action::{About, Action, Kind, PlanError},
+    chat::{Webhook, chat_message, headline},
     effect::Effect,
     ids::Name,
     template::{Escape, Template, escape_for_slack},
@@ -62,8 +63,10 @@ impl Action for Slack {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::plan;
-    use crate::effect::{Effect, Text};
+    use crate::{
+        effect::{Effect, Text},
+        testing::plan,
+    };
 
     fn body(action: &str, event: &str) -> String {
         let Ok(Effect::Http(effect)) = plan(action, event) else { panic!("no http effect") };

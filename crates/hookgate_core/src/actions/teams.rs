@@ -18,8 +18,13 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{About, Action, Kind, PlanError, Webhook, chat_message, headline};
-use crate::{effect::Effect, ids::Name, template::Template};
+use crate::{
+    action::{About, Action, Kind, PlanError},
+    chat::{Webhook, chat_message, headline},
+    effect::Effect,
+    ids::Name,
+    template::Template,
+};
 
 pub(super) const KIND: Kind = Kind::new::<Teams>("teams", "posts a message to a Microsoft Teams channel");
 
@@ -73,8 +78,10 @@ impl Action for Teams {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::plan;
-    use crate::effect::{Effect, Text};
+    use crate::{
+        effect::{Effect, Text},
+        testing::plan,
+    };
 
     #[test]
     fn posts_a_card_with_its_text() {

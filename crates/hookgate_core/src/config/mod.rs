@@ -5,19 +5,12 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use ipnet::IpNet;
-
 use crate::{
-    actions::{Action, Kind},
-    body::Members,
-    catalogue::{Answering, Provider},
+    action::{Action, Kind},
     destination::Policy,
-    handshake::Handshake,
     ids::Name,
-    json_schema::Schema,
-    place::{Locator, Place},
     routing::RouteRule,
-    verify::Verifier,
+    source::Source,
 };
 
 mod read;
@@ -38,68 +31,6 @@ pub struct Config {
     pub actions: BTreeMap<Name, ConfiguredAction>,
 }
 
-/// A configured sender.
-#[derive(Debug)]
-pub struct Source {
-    /// Its name, which is the last part of its URL.
-    pub name: Name,
-    /// The entry of the catalogue.
-    pub provider: Provider,
-    /// How its requests are verified.
-    pub verifier: Verifier,
-    /// The name of its secrets.
-    pub secret: String,
-    /// Networks from which alone it is sent to; empty for any.
-    pub addresses: Vec<IpNet>,
-    /// What becomes of what is not verified.
-    pub mode: Mode,
-    /// Most bytes of a body.
-    pub body_bytes_max: usize,
-    /// Where the event's id is.
-    pub id: Locator,
-    /// Where its type is.
-    pub event_type: Locator,
-    /// Where its time is.
-    pub time: Locator,
-    /// Where the key is whose events are worked on one after the other; `None` where they have no order.
-    pub order: Option<Locator>,
-    /// What has to be there.
-    pub required: Vec<Locator>,
-    /// What the view of a body has to look like.
-    pub schema: Option<Schema>,
-    /// What of a JSON document the places above are in.
-    pub looked_at: Members,
-    /// The form field in which there is JSON.
-    pub json_field: String,
-    /// Whether any body will do.
-    pub any_body: bool,
-    /// Whether two of its events may be the same to the last byte.
-    pub identical_bodies_differ: bool,
-    /// What the sender hears.
-    pub answer: Answering,
-    /// The status with which the sender hears that a delivery was not verified; `None` for 401.
-    pub refused: Option<u16>,
-    /// What is no event.
-    pub handshake: Handshake,
-    /// Days for which its events are kept and remembered.
-    pub retention_days: u32,
-    /// Where its secret itself is sent, which is therefore not stored.
-    pub token_places: Vec<Place>,
-}
-
-/// What becomes of a request that is not verified.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// It is refused.
-    #[default]
-    Enforce,
-    /// It is accepted, and marked: for switching verification on in a live system.
-    Observe,
-    /// It is answered with 202 and kept apart, until a person lets it in.
-    Quarantine,
-}
-
 /// An action and its kind.
 #[derive(Debug)]
 pub struct ConfiguredAction {
@@ -118,12 +49,6 @@ impl ConfiguredAction {
     }
 }
 
-/// Largest body: an HTTP API's own limit (10 MB; a Lambda function gets at most 6 MB of it, see the README).
-pub const BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
-
-/// Days for which events are kept unless the source says otherwise.
-pub const RETENTION_DAYS: u32 = 30;
-
 /// One thing that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -140,23 +65,6 @@ impl fmt::Display for Problem {
 }
 
 impl Config {
-    /// Reads and checks a configuration.
-    ///
-    /// # Errors
-    /// Every problem that was found, by line.
-    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
-        read::read(text)
-    }
-
-    /// Reads and checks all but the routes and actions, of which there are none then: for ingest, which does without.
-    /// Senders are answered while an action is wrong, and what they send is there when it is mended.
-    ///
-    /// # Errors
-    /// Every problem that was found, by line.
-    pub fn parse_sources(text: &str) -> Result<Self, Vec<Problem>> {
-        read::read_sources(text)
-    }
-
     /// Names of the secrets that the sources and actions need, each with who needs it.
     pub fn secret_names(&self) -> BTreeMap<String, String> {
         let mut names = BTreeMap::new();

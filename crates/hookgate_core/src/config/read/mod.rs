@@ -9,8 +9,9 @@ use toml::{
     de::{DeTable, DeValue, ValueDeserializer},
 };
 
-use super::{BODY_BYTES_MAX, Config, ConfiguredAction, Mode, Problem, RETENTION_DAYS, Source};
+use super::{Config, ConfiguredAction, Problem};
 use crate::{
+    action::Kind,
     actions,
     body::Members,
     catalogue::{self, Answering, Provider},
@@ -19,16 +20,36 @@ use crate::{
     ids::Name,
     json_schema::Schema,
     place::Locator,
-    request::WEBHOOKS_SEGMENT,
+    request::{BODY_BYTES_MAX, WEBHOOKS_SEGMENT},
     routing::{Glob, RouteRule},
     scheme::Scheme,
     sealed::Encryption,
+    source::{Mode, RETENTION_DAYS, Source},
     template::Filter,
     verify::Verifier,
 };
 
 /// Longest time for which events may be kept: a DynamoDB table has no limit, a typing mistake should.
 const RETENTION_DAYS_MAX: u32 = 3650;
+
+impl Config {
+    /// Reads and checks a configuration.
+    ///
+    /// # Errors
+    /// Every problem that was found, by line.
+    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        read(text)
+    }
+
+    /// Reads and checks all but the routes and actions, of which there are none then: for ingest, which does without.
+    /// Senders are answered while an action is wrong, and what they send is there when it is mended.
+    ///
+    /// # Errors
+    /// Every problem that was found, by line.
+    pub fn parse_sources(text: &str) -> Result<Self, Vec<Problem>> {
+        read_sources(text)
+    }
+}
 
 struct Problems<'t> {
     text: &'t str,
@@ -439,7 +460,7 @@ fn policy_meant(message: &str) -> String {
 /// Takes out of an action's table what is said about how it is run.
 fn policy(
     table: &mut DeTable<'_>,
-    kind: &actions::Kind,
+    kind: &Kind,
     whole: &Range<usize>,
     what: &str,
     problems: &mut Problems<'_>,
