@@ -1,11 +1,15 @@
 //! Templates and filters: minijinja over an event's context.
 
 use std::{
-    fmt,
+    fmt::{self, Write as _},
+    io,
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, escape_formatter, value::Serde};
+use minijinja::{
+    AutoEscape, Environment, ErrorKind, UndefinedBehavior, escape_formatter, filters,
+    value::{Kwargs, Serde},
+};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 use thiserror::Error;
@@ -58,7 +62,60 @@ fn environment(undefined: UndefinedBehavior) -> Environment<'static> {
     environment.set_fuel(Some(EVENT_STEPS_MAX));
     environment.set_undefined_behavior(undefined);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.add_filter("tojson", tojson);
     environment
+}
+
+/// What one value may come to as a text. A list times a number is a list that is no longer in memory than before, and
+/// its text is as long as the two say, who may both be the sender's.
+struct Limited {
+    text: String,
+    bytes_max: usize,
+}
+
+impl fmt::Write for Limited {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        if self.text.len() + piece.len() > self.bytes_max {
+            return Err(fmt::Error);
+        }
+        self.text.push_str(piece);
+        Ok(())
+    }
+}
+
+/// What a value comes to as JSON, as far as its length goes.
+struct Counted(usize);
+
+impl io::Write for Counted {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        self.0 += piece.len();
+        if self.0 > FILLED_IN_BYTES_MAX {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn too_much() -> minijinja::Error {
+    let detail = format!("more than {FILLED_IN_BYTES_MAX} bytes of it are filled in");
+    minijinja::Error::new(ErrorKind::InvalidOperation, detail)
+}
+
+/// minijinja's own, for a value that is not too long for it.
+fn tojson(
+    value: &minijinja::Value,
+    indent: Option<minijinja::Value>,
+    arguments: Kwargs,
+) -> Result<minijinja::Value, minijinja::Error> {
+    match serde_json::to_writer(Counted(0), value) {
+        Err(error) if error.is_io() => Err(too_much()),
+        // What JSON does not have is the other's to say.
+        _ => filters::tojson(value, indent, arguments),
+    }
 }
 
 /// The characters that Slack reads, as it wants them (<https://docs.slack.dev/messaging/formatting-message-text>,
@@ -305,11 +362,11 @@ impl Template {
         }
         let filled_in = AtomicUsize::new(0);
         environment.set_formatter(move |out, state, value| {
-            let text = value.to_string();
-            if filled_in.fetch_add(text.len(), Ordering::Relaxed) + text.len() > FILLED_IN_BYTES_MAX {
-                let detail = format!("more than {FILLED_IN_BYTES_MAX} bytes of it are filled in");
-                return Err(minijinja::Error::new(ErrorKind::InvalidOperation, detail));
-            }
+            let bytes_max = FILLED_IN_BYTES_MAX.saturating_sub(filled_in.load(Ordering::Relaxed));
+            let mut limited = Limited { text: String::new(), bytes_max };
+            write!(limited, "{value}").map_err(|_| too_much())?;
+            let text = limited.text;
+            filled_in.fetch_add(text.len(), Ordering::Relaxed);
             match escape {
                 Escape::Html => escape_formatter(out, state, value),
                 Escape::Slack if !value.is_safe() => Ok(out.write_str(&escape_for_slack(&text))?),
@@ -542,6 +599,24 @@ mod tests {
                 assert!(e.to_string().contains("more than 20971520 bytes"), "{e}");
             }
         }
+    }
+
+    /// Where the price is a list, that is the list as often as the quantity says.
+    #[test]
+    fn a_product_is_not_as_long_as_the_sender_likes() {
+        let render = |text: &str, price: Value| {
+            let context = json!({"event": {"price": price, "quantity": 10_000_000}});
+            Template::parse(text).unwrap().render(&context).map_err(|e| e.to_string())
+        };
+        let (printed, as_json) =
+            ("{{ event.price * event.quantity }}", "{{ (event.price * event.quantity) | tojson }}");
+        for text in [printed, as_json] {
+            assert_eq!(render(text, json!(3)).unwrap(), "30000000");
+            let e = render(text, json!(["a".repeat(100_000)])).unwrap_err();
+            assert!(e.contains("more than 20971520 bytes"), "{e}");
+        }
+        let e = render("{{ (event.price * 2) | tojson(ident=true) }}", json!(3)).unwrap_err();
+        assert!(e.contains("unknown keyword argument"), "{e}");
     }
 
     #[test]
