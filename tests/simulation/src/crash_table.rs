@@ -9,12 +9,13 @@ use hookgate_core::{aws::AwsService, lifecycle::Status};
 use crate::{
     faults::{Blow, Broken, Fault, Mishap, Shot, Window},
     keyring::PUBLISHED,
+    script::{Outcome, Script, Seen, Via},
     senders::{Delivery, MANNERS, Manners, ORDERED},
     site::{Function, Service, Site},
     state::START_MS,
     summary::Time,
     vault::QUARANTINED,
-    world::{Outcome, Script, Seen, Via, run},
+    world::run,
 };
 
 const MINUTE: i64 = 60_000;

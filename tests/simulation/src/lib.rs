@@ -21,6 +21,7 @@ mod check;
 mod crash_table;
 mod destinations;
 mod keyring;
+mod script;
 mod senders;
 mod state;
 mod summary;
@@ -29,6 +30,7 @@ mod wire;
 mod world;
 
 pub use crash_table::CrashTable;
+pub use script::{Outcome, Script};
 pub use state::{Injected, START_MS};
 pub use summary::Summary;
-pub use world::{Outcome, Script, run};
+pub use world::run;

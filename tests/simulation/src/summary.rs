@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::{engines::DIFFER, site::Site, world::Outcome};
+use crate::{engines::DIFFER, script::Outcome, site::Site};
 
 /// Seeds that are named at most; one is enough to begin with.
 const FAILURES_MAX: usize = 20;
