@@ -16,7 +16,7 @@ use std::{
 
 use axum::http::StatusCode;
 use hookgate::local::{QUEUE, TABLE};
-use hookgate_aws::{ambient::Ambient, env, store::Due};
+use hookgate_aws::{ambient::Ambient, env, outbox::Due};
 use hookgate_core::{
     codec::Message,
     ids::{EventId, Name},

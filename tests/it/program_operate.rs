@@ -10,7 +10,7 @@
 use std::{collections::BTreeSet, process::Stdio, sync::Arc};
 
 use hookgate::local::ORDERED_DEAD_LETTERS;
-use hookgate_aws::store::Due;
+use hookgate_aws::outbox::Due;
 use hookgate_core::{
     codec::{Message, encode},
     lifecycle::Status,

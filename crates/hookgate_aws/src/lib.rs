@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`mod@env`]: the variables that a function reads; [`clients`]: SDK clients made from them; `trust`: whom they believe to be AWS; [`connections`]: what is open before the first event
-//! - [`schema`]: every key and attribute of the table; [`store`]: every call that touches it; [`quarantine`]: those for what was refused;
+//! - [`schema`]: every key and attribute of the table; [`store`]: the calls for events and where they stand; [`outbox`], [`records`]: those for what is due and what actions keep; [`quarantine`]: those for what was refused;
 //!   [`destinations`]: those for what waits; [`lanes`]: those for what has an order; [`replay`]: those for what a person asks for again
 //! - [`queue`]: sending messages; [`dead_letters`]: looking at those that were given up, and sending them again
 //! - [`secrets`]: the cached secret; [`sender_keys`]: the cached public keys of senders
@@ -24,9 +24,11 @@ pub mod guard;
 pub mod lanes;
 pub mod log;
 pub mod metrics;
+pub mod outbox;
 pub mod performed;
 pub mod quarantine;
 pub mod queue;
+pub mod records;
 pub mod replay;
 pub mod schema;
 pub mod secrets;

@@ -5,9 +5,10 @@ use hookgate_core::{codec::Message, ids::Name, lifecycle::Status, time::EpochMil
 use serde_json::Value;
 
 use crate::{
+    outbox::Due,
     queue::Queue,
     schema::{FENCE, JOB, PK, REPLAYS_PK, SK, STATUS, StatusKey, TTL},
-    store::{Due, Store, StoreError, call, entry, expiry, n, number, s, text},
+    store::{Store, StoreError, call, entry, expiry, n, number, s, text},
 };
 
 /// Who asks for what.

@@ -16,11 +16,12 @@ use hookgate_aws::{
     connections::Connections,
     env::Settings,
     metrics::one,
+    outbox::Due,
     quarantine::Kept,
     queue::Queue,
     secrets::SecretStore,
     sender_keys::{SenderKeys, SenderKeysError},
-    store::{Due, Store},
+    store::Store,
     trace,
 };
 use hookgate_core::{

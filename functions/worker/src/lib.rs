@@ -16,10 +16,11 @@ use hookgate_aws::{
     egress::Egress,
     env::Settings,
     metrics::one,
+    outbox::Due,
     performed::Performed,
     queue::Queue,
     secrets::SecretStore,
-    store::{Due, Lease, Leased, Store, StoreError},
+    store::{Lease, Leased, Store, StoreError},
     trace,
 };
 use hookgate_core::{

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use futures::future::join_all;
 use hookgate_aws::{
+    outbox::Due,
     schema::{EVENT_SK, PK, SK, StatusKey, parse_event_pk},
-    store::Due,
 };
 use hookgate_core::{
     codec::Message,

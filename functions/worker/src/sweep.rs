@@ -1,7 +1,7 @@
 //! The sweeper: queues what is due in the outbox, and lets go what is parked for destinations that are back.
 
 use futures::future::join_all;
-use hookgate_aws::{schema::OUTBOX_SHARDS, store::Due};
+use hookgate_aws::{outbox::Due, schema::OUTBOX_SHARDS};
 use hookgate_core::codec::Message;
 
 use crate::{Worker, destinations::Drained};

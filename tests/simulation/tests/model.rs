@@ -27,8 +27,9 @@ use hookgate_aws::{
     clients::{Clients, Patience},
     destinations::Parked,
     lanes::End,
+    outbox::Due,
     schema::{self, StatusKey},
-    store::{Due, Lease, Leased, Store, StoreError},
+    store::{Lease, Leased, Store, StoreError},
 };
 use hookgate_core::{
     destination::{Rate, Standing},

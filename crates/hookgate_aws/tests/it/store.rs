@@ -15,8 +15,9 @@ use futures::future::join_all;
 use hookgate_aws::{
     clients::Patience,
     destinations::Parked,
+    outbox::Due,
     schema::{self, FRAME, FRAME_BYTES_MAX, LIST_SHARDS, OUTBOX_SHARDS, PK, SK, StatusKey, TTL},
-    store::{Due, Entry, Lease, Leased, Store, StoreError},
+    store::{Entry, Lease, Leased, Store, StoreError},
 };
 use hookgate_core::{
     codec,
