@@ -15,8 +15,11 @@ use aws_sigv4::{
     http_request::{SignableBody, SignableRequest, SigningSettings, sign},
     sign::v4::SigningParams,
 };
-use aws_types::{SdkConfig, service_config::ServiceConfigKey};
-use hookgate_aws::clients::{Clients, Patience};
+use aws_types::SdkConfig;
+use hookgate_aws::{
+    clients::{Clients, Patience},
+    endpoints::endpoint,
+};
 use hookgate_core::{body, request::Request, time::EpochMillis};
 use serde_json::Value;
 
@@ -60,18 +63,6 @@ const TRIES: u32 = 3;
 
 /// The wait after the first failed try; it doubles.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// Domains of the regions that are not under `amazonaws.com`, by how their names begin, as the SDK's list of
-/// partitions has them (aws-sdk-sts 1.124, read on 2026-11-21).
-const DOMAINS: &[(&str, &str)] = &[
-    ("cn-", "amazonaws.com.cn"),
-    ("eusc-", "amazonaws.eu"),
-    ("us-iso-", "c2s.ic.gov"),
-    ("us-isob-", "sc2s.sgov.gov"),
-    ("eu-isoe-", "cloud.adc-e.uk"),
-    ("us-isof-", "csp.hci.ic.gov"),
-];
-const DOMAIN: &str = "amazonaws.com";
 
 impl Wanted {
     /// Looks the stack up.
@@ -117,7 +108,7 @@ impl Wanted {
         region: &str,
         credentials: &Credentials,
     ) -> anyhow::Result<Value> {
-        let endpoint = endpoint(config, region);
+        let endpoint = endpoint(config, "CloudFormation", "cloudformation");
         let client = reqwest::Client::builder()
             .connect_timeout(Patience::WORKER.attempt)
             .timeout(Patience::WORKER.operation)
@@ -272,24 +263,6 @@ impl Refusal {
     }
 }
 
-/// `…/` without its slash, as the environment or a profile has it, else the region's own.
-fn endpoint(config: &SdkConfig, region: &str) -> String {
-    let key = ServiceConfigKey::builder()
-        .service_id("CloudFormation")
-        .env("AWS_ENDPOINT_URL")
-        .profile("endpoint_url")
-        .build()
-        .ok();
-    let configured = key.and_then(|key| config.service_config()?.load_config(key));
-    if let Some(url) = configured.or_else(|| config.endpoint_url().map(str::to_owned)) {
-        return url.trim_end_matches('/').to_owned();
-    }
-    let domain =
-        DOMAINS.iter().find(|(start, _)| region.starts_with(start)).map_or(DOMAIN, |(_, domain)| domain);
-    let fips = if config.use_fips() == Some(true) { "-fips" } else { "" };
-    format!("https://cloudformation{fips}.{region}.{domain}")
-}
-
 const FORM: &str = "application/x-www-form-urlencoded";
 
 fn signed(
@@ -336,23 +309,6 @@ fn members(list: &Value) -> Vec<&Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_endpoint_is_the_regions_own_unless_another_is_configured() {
-        let config = SdkConfig::builder().build();
-        for (region, wanted) in [
-            ("eu-west-1", "https://cloudformation.eu-west-1.amazonaws.com"),
-            ("us-gov-west-1", "https://cloudformation.us-gov-west-1.amazonaws.com"),
-            ("cn-north-1", "https://cloudformation.cn-north-1.amazonaws.com.cn"),
-            ("eusc-de-east-1", "https://cloudformation.eusc-de-east-1.amazonaws.eu"),
-        ] {
-            assert_eq!(endpoint(&config, region), wanted);
-        }
-        let fips = SdkConfig::builder().use_fips(true).build();
-        assert_eq!(endpoint(&fips, "us-east-1"), "https://cloudformation-fips.us-east-1.amazonaws.com");
-        let other = SdkConfig::builder().endpoint_url("http://127.0.0.1:1/").build();
-        assert_eq!(endpoint(&other, "us-east-1"), "http://127.0.0.1:1");
-    }
 
     #[test]
     fn a_list_of_one_is_a_list() {

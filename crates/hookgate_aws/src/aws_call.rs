@@ -37,6 +37,9 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// The header with the request's id, which every answer of Lambda has.
 const REQUEST_ID: &str = "x-amzn-requestid";
 
+/// No code of an error is longer; what is, is something else.
+const CODE_BYTES_MAX: usize = 100;
+
 /// How much of an error's message is told, in characters, so that the rest of the detail has room.
 const MESSAGE_CHARS_MAX: usize = 120;
 
@@ -192,9 +195,7 @@ impl Answer {
             .or_else(|| self.text("__type"))
             .or_else(|| self.text("code"))
             .or_else(|| self.text("Code"))?;
-        let code = code.split(':').next().unwrap_or_default();
-        let code = code.rsplit('#').next().unwrap_or_default().trim();
-        (!code.is_empty() && code.len() <= 100).then(|| printable(code))
+        short_code(&code)
     }
 
     fn message(&self) -> Option<String> {
@@ -204,6 +205,13 @@ impl Answer {
     fn request_id(&self) -> String {
         self.header(REQUEST_ID).map(printable).unwrap_or_default()
     }
+}
+
+/// The code of an error without what stands around it, such as `aws.sqs#` and `:http://internal.amazon.com/coral/…`.
+pub(crate) fn short_code(code: &str) -> Option<String> {
+    let code = code.split(':').next().unwrap_or_default();
+    let code = code.rsplit('#').next().unwrap_or_default().trim();
+    (!code.is_empty() && code.len() <= CODE_BYTES_MAX).then(|| printable(code))
 }
 
 /// Text as it was before it was put into XML.

@@ -19,6 +19,8 @@ use thiserror::Error;
 
 use crate::{
     connections::Connections,
+    endpoints,
+    secrets_manager::{self, SecretsManager},
     trust::{self, BundleError, OneClient},
 };
 
@@ -55,7 +57,7 @@ pub struct Clients {
     /// For the queue.
     pub sqs: aws_sdk_sqs::Client,
     /// For the secret.
-    pub secrets_manager: aws_sdk_secretsmanager::Client,
+    pub secrets_manager: SecretsManager,
     /// Those of the first two, to be opened before they are needed.
     pub connections: Connections,
 }
@@ -149,12 +151,8 @@ impl Clients {
             .timeout_config(limits(patience))
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
-        Self {
-            dynamodb: aws_sdk_dynamodb::Client::new(&shared),
-            sqs: aws_sdk_sqs::Client::new(&shared),
-            secrets_manager: aws_sdk_secretsmanager::Client::new(&shared),
-            connections: Connections::default(),
-        }
+        let endpoint = endpoints::endpoint(config, secrets_manager::ID, secrets_manager::PREFIX);
+        Self::made_of(shared, [None, None], endpoint, Connections::default())
     }
 
     fn new(
@@ -165,17 +163,30 @@ impl Clients {
     ) -> Self {
         let connections =
             Connections::new(client.clone(), identity.region.clone(), dynamodb.clone(), sqs.clone());
+        let secrets_manager = secrets_manager
+            .unwrap_or_else(|| endpoints::of_region(secrets_manager::PREFIX, &identity.region));
         let shared = shared(identity, patience, client);
+        Self::made_of(shared, [dynamodb, sqs], secrets_manager, connections)
+    }
+
+    fn made_of(
+        shared: SdkConfig,
+        [dynamodb, sqs]: [Option<String>; 2],
+        secrets_manager: String,
+        connections: Connections,
+    ) -> Self {
         let mut for_dynamodb = aws_sdk_dynamodb::config::Builder::from(&shared);
-        for_dynamodb.set_endpoint_url(dynamodb);
         let mut for_sqs = aws_sdk_sqs::config::Builder::from(&shared);
-        for_sqs.set_endpoint_url(sqs);
-        let mut for_secrets = aws_sdk_secretsmanager::config::Builder::from(&shared);
-        for_secrets.set_endpoint_url(secrets_manager);
+        if dynamodb.is_some() {
+            for_dynamodb.set_endpoint_url(dynamodb);
+        }
+        if sqs.is_some() {
+            for_sqs.set_endpoint_url(sqs);
+        }
         Self {
             dynamodb: aws_sdk_dynamodb::Client::from_conf(for_dynamodb.build()),
             sqs: aws_sdk_sqs::Client::from_conf(for_sqs.build()),
-            secrets_manager: aws_sdk_secretsmanager::Client::from_conf(for_secrets.build()),
+            secrets_manager: SecretsManager::new(shared, secrets_manager, None),
             connections,
         }
     }

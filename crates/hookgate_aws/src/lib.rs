@@ -1,11 +1,11 @@
 //! hookgate's adapters to AWS: the table, the queue, the secret, and what actions do to the outside.
 //!
 //! # Layout
-//! - [`mod@env`]: the variables that a function reads; [`clients`]: SDK clients made from them; `trust`: whom they believe to be AWS; [`connections`]: what is open before the first event
+//! - [`mod@env`]: the variables that a function reads; [`clients`]: SDK clients made from them; `trust`: whom they believe to be AWS; [`endpoints`]: where the rest goes; [`connections`]: what is open before the first event
 //! - [`schema`]: every key and attribute of the table; [`store`]: the calls for events and where they stand; [`outbox`], [`records`]: those for what is due and what actions keep; [`quarantine`]: those for what was refused;
 //!   [`destinations`]: those for what waits; [`lanes`]: those for what has an order; [`replay`]: those for what a person asks for again
 //! - [`queue`]: sending messages; [`dead_letters`]: looking at those that were given up, and sending them again
-//! - [`secrets`]: the cached secret; [`sender_keys`]: the cached public keys of senders
+//! - [`secrets`]: the cached secret; [`secrets_manager`]: the call for it; [`sender_keys`]: the cached public keys of senders
 //! - [`effects`]: performing what an action planned; [`performed`]: what came of it; [`aws_call`]: calls of AWS services; [`egress`]: its HTTP client; [`guard`]: where hookgate may connect to
 //! - [`ambient`]: the clock and the dice, which everything else is given; [`log`]: the functions' logs, and [`metrics`] in them; [`trace`]: X-Ray's header
 //!
@@ -19,6 +19,7 @@ pub mod dead_letters;
 pub mod destinations;
 pub mod effects;
 pub mod egress;
+pub mod endpoints;
 pub mod env;
 pub mod guard;
 pub mod lanes;
@@ -32,6 +33,7 @@ pub mod records;
 pub mod replay;
 pub mod schema;
 pub mod secrets;
+pub mod secrets_manager;
 pub mod sender_keys;
 pub mod store;
 pub mod trace;

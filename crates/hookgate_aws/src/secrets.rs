@@ -5,7 +5,6 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use aws_sdk_secretsmanager::Client;
 use hookgate_core::{
     secret::{Secrets, SecretsError},
     time::EpochMillis,
@@ -13,7 +12,7 @@ use hookgate_core::{
 use thiserror::Error;
 use tokio::sync::Mutex;
 
-use crate::{env::SecretsFrom, store::reason};
+use crate::{env::SecretsFrom, secrets_manager::SecretsManager};
 
 /// Age at which the secrets are read again.
 const REFRESH_MS: i64 = 5 * 60_000;
@@ -38,7 +37,7 @@ pub struct SecretStore {
 #[derive(Debug)]
 enum From {
     File(PathBuf),
-    Manager { client: Client, id: String },
+    Manager { client: SecretsManager, id: String },
     Fixed(Arc<Secrets>),
 }
 
@@ -63,7 +62,7 @@ pub enum SecretStoreError {
     /// Secrets Manager did not give it.
     #[error("Secrets Manager GetSecretValue: {reason}")]
     Manager {
-        /// What the SDK says.
+        /// What it or the SDK says.
         reason: String,
     },
     /// They could not be read a moment ago, and that is not tried for every request.
@@ -76,7 +75,7 @@ pub enum SecretStoreError {
 
 impl SecretStore {
     /// The secrets at `from`.
-    pub fn new(from: &SecretsFrom, client: &Client) -> Self {
+    pub fn new(from: &SecretsFrom, client: &SecretsManager) -> Self {
         let from = match from {
             SecretsFrom::File(path) => From::File(path.clone()),
             SecretsFrom::Manager(id) => From::Manager { client: client.clone(), id: id.clone() },
@@ -156,9 +155,7 @@ impl SecretStore {
             From::File(path) => std::fs::read_to_string(path)
                 .map_err(|source| SecretStoreError::File { path: path.clone(), source })?,
             From::Manager { client, id } => {
-                let answer = client.get_secret_value().secret_id(id).send().await;
-                let answer = answer.map_err(|error| SecretStoreError::Manager { reason: reason(&error) })?;
-                answer.secret_string.unwrap_or_default()
+                client.secret_string(id).await.map_err(|reason| SecretStoreError::Manager { reason })?
             }
         };
         Ok(Arc::new(Secrets::from_json(&text)?))

@@ -29,6 +29,7 @@ use hookgate_aws::{
     clients::{Clients, Patience},
     connections::Connections,
     egress::{SendError, Transport},
+    secrets_manager::SecretsManager,
     sender_keys::Fetch,
 };
 use hookgate_core::time::EpochMillis;
@@ -76,10 +77,18 @@ impl Wire {
                 )
             };
         }
+        let asked = &like.secrets_manager;
+        let config =
+            asked.config().clone().into_builder().http_client(self.clone()).sleep_impl(sleep.clone());
+        let config = config.time_source(time.clone()).build();
         Clients {
             dynamodb: made!(like.dynamodb, aws_sdk_dynamodb),
             sqs: made!(like.sqs, aws_sdk_sqs),
-            secrets_manager: made!(like.secrets_manager, aws_sdk_secretsmanager),
+            secrets_manager: SecretsManager::new(
+                config,
+                asked.endpoint().to_owned(),
+                Some(partition.clone()),
+            ),
             connections: Connections::default(),
         }
     }

@@ -17,6 +17,7 @@ use hookgate_aws::{
     clients::{Clients, Patience},
     queue::Queue,
     schema,
+    secrets_manager::SecretsManager,
     store::Store,
 };
 use hookgate_core::{
@@ -174,8 +175,8 @@ pub(crate) fn clients(dynamodb: String, sqs: String, patience: Patience) -> Clie
     clients.dynamodb = aws_sdk_dynamodb::Client::from_conf(config.build());
     let config = clients.sqs.config().to_builder().retry_partition(partition.clone());
     clients.sqs = aws_sdk_sqs::Client::from_conf(config.build());
-    let config = clients.secrets_manager.config().to_builder().retry_partition(partition);
-    clients.secrets_manager = aws_sdk_secretsmanager::Client::from_conf(config.build());
+    let (config, endpoint) = (clients.secrets_manager.config(), clients.secrets_manager.endpoint());
+    clients.secrets_manager = SecretsManager::new(config.clone(), endpoint.to_owned(), Some(partition));
     clients
 }
 

@@ -4,13 +4,14 @@ use std::{fs, path::Path};
 
 use futures::future::join_all;
 use hookgate_aws::{
+    clients::{Clients, Patience},
     env::SecretsFrom,
     secrets::{SecretStore, SecretStoreError},
 };
 use hookgate_core::{secret::Secrets, time::EpochMillis};
 use serde_json::json;
 
-use crate::harness::{Answer, IMPATIENT, MARKER, PATIENT, START, Server, clients};
+use crate::harness::{Answer, IMPATIENT, MARKER, PATIENT, SLACK, START, Server, clients};
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -165,8 +166,12 @@ fn secret_value(secret: &str) -> Answer {
 }
 
 async fn manager(answer: Answer) -> (Server, SecretStore) {
+    manager_with(PATIENT, answer).await
+}
+
+async fn manager_with(patience: Patience, answer: Answer) -> (Server, SecretStore) {
     let server = Server::start(answer).await;
-    let clients = clients(server.url(""), server.url(""), PATIENT);
+    let clients = clients(server.url(""), server.url(""), patience);
     let store = SecretStore::new(&SecretsFrom::Manager("hookgate/prod".into()), &clients.secrets_manager);
     (server, store)
 }
@@ -176,7 +181,12 @@ async fn secrets_manager_is_asked_for_the_secret_by_its_id() {
     let (server, store) = manager(secret_value("first")).await;
     assert_eq!(now_text(&store, START).await, "first");
     let got = server.only();
+    assert_eq!((got.method.as_str(), got.target.as_str()), ("POST", "/"));
     assert_eq!(got.header("x-amz-target"), Some("secretsmanager.GetSecretValue"));
+    assert_eq!(got.header("content-type"), Some("application/x-amz-json-1.1"));
+    let signature = got.header("authorization").unwrap();
+    assert!(signature.contains("/us-east-1/secretsmanager/aws4_request,"), "{signature}");
+    assert!(signature.contains("SignedHeaders=content-type;host;x-amz-date;x-amz-target,"), "{signature}");
     let body: serde_json::Value = serde_json::from_slice(&got.body).unwrap();
     assert_eq!(body, json!({"SecretId": "hookgate/prod"}));
 
@@ -245,4 +255,61 @@ async fn a_secret_that_secrets_manager_never_gave_is_an_error_that_names_the_cal
     }
     server.answers(secret_value("first"));
     assert_eq!(now_text(&store, at.plus_millis(2_000)).await, "first");
+}
+
+#[tokio::test]
+async fn secrets_manager_is_asked_again_when_that_may_help() {
+    let code =
+        |status: u16, code: &str| Answer::json(status, json!({"__type": code, "Message": "m"}).to_string());
+    for (answer, tries) in [
+        (code(500, "InternalServiceError"), 3),
+        (code(400, "ThrottlingException"), 3),
+        (code(503, "ServiceUnavailable"), 3),
+        (Answer::status(502), 3),
+        (code(400, "com.amazonaws.secretsmanager#ThrottlingException:http://internal/"), 3),
+        (Answer::header(400, "x-amzn-errortype", "ThrottlingException:"), 3),
+        (code(400, "ResourceNotFoundException"), 1),
+        (code(400, "DecryptionFailure"), 1),
+        (Answer::status(403), 1),
+        (Answer::status(200), 1),
+    ] {
+        let (server, store) = manager(answer.clone()).await;
+        let error = store.current(START).await.expect_err(&format!("{answer:?}")).to_string();
+        assert_eq!(server.got().len(), tries, "{answer:?}: {error}");
+        assert!(error.starts_with("Secrets Manager GetSecretValue: "), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn secrets_manager_is_not_waited_for_without_end() {
+    for answer in [Answer::Never, Answer::Half] {
+        let began = std::time::Instant::now();
+        let (server, store) = manager_with(IMPATIENT, answer).await;
+        let error = store.current(START).await.unwrap_err();
+        assert_eq!(error.to_string(), "Secrets Manager GetSecretValue: no answer in time");
+        assert!(began.elapsed() < IMPATIENT.operation + SLACK, "{:?}", began.elapsed());
+        // The next one to ask gets an answer.
+        server.answers(secret_value("first"));
+        assert_eq!(now_text(&store, after(2_000)).await, "first");
+    }
+    let clients = clients("http://127.0.0.1:1".into(), "http://127.0.0.1:1".into(), IMPATIENT);
+    let store = SecretStore::new(&SecretsFrom::Manager("hookgate".into()), &clients.secrets_manager);
+    let error = store.current(START).await.unwrap_err().to_string();
+    assert_eq!(error, "Secrets Manager GetSecretValue: could not be reached");
+}
+
+#[tokio::test]
+async fn without_an_endpoint_secrets_manager_is_where_the_region_has_it() {
+    for (region, endpoint) in [
+        ("eu-west-1", "https://secretsmanager.eu-west-1.amazonaws.com"),
+        ("cn-north-1", "https://secretsmanager.cn-north-1.amazonaws.com.cn"),
+    ] {
+        let lookup = |name: &str| match name {
+            "AWS_REGION" => Some(region.to_owned()),
+            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("a".to_owned()),
+            _ => None,
+        };
+        let clients = Clients::from_env(lookup, PATIENT).unwrap();
+        assert_eq!(clients.secrets_manager.endpoint(), endpoint);
+    }
 }
