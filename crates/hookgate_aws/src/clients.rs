@@ -22,6 +22,7 @@ use crate::{
     endpoints,
     secrets_manager::{self, SecretsManager},
     trust::{self, BundleError, OneClient},
+    user_agent,
 };
 
 /// How long calls may take.
@@ -176,7 +177,9 @@ impl Clients {
         connections: Connections,
     ) -> Self {
         let mut for_dynamodb = aws_sdk_dynamodb::config::Builder::from(&shared);
+        for_dynamodb.push_interceptor(user_agent::interceptor());
         let mut for_sqs = aws_sdk_sqs::config::Builder::from(&shared);
+        for_sqs.push_interceptor(user_agent::interceptor());
         if dynamodb.is_some() {
             for_dynamodb.set_endpoint_url(dynamodb);
         }

@@ -17,16 +17,16 @@ use reqwest::{
 };
 use thiserror::Error;
 
-use crate::guard::{EgressError, Guard, REFUSED, Way, was_refused};
+use crate::{
+    guard::{EgressError, Guard, REFUSED, Way, was_refused},
+    user_agent::USER_AGENT,
+};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long an idle connection is kept; most load balancers close theirs after a minute.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
-
-/// What we call ourselves.
-pub(crate) const USER_AGENT: &str = concat!("hookgate/", env!("CARGO_PKG_VERSION"));
 
 /// An HTTP client that connects to public addresses, and to the hosts that are allowed by name.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! hookgate's adapters to AWS: the table, the queue, the secret, and what actions do to the outside.
 //!
 //! # Layout
-//! - [`mod@env`]: the variables that a function reads; [`clients`]: SDK clients made from them; `trust`: whom they believe to be AWS; [`endpoints`]: where the rest goes; [`connections`]: what is open before the first event
+//! - [`mod@env`]: the variables that a function reads; [`clients`]: SDK clients made from them; `trust`: whom they believe to be AWS; `user_agent`: what they say of themselves; [`endpoints`]: where the rest goes; [`connections`]: what is open before the first event
 //! - [`schema`]: every key and attribute of the table; [`store`]: the calls for events and where they stand; [`outbox`], [`records`]: those for what is due and what actions keep; [`quarantine`]: those for what was refused;
 //!   [`destinations`]: those for what waits; [`lanes`]: those for what has an order; [`replay`]: those for what a person asks for again
 //! - [`queue`]: sending messages; [`dead_letters`]: looking at those that were given up, and sending them again
@@ -38,6 +38,7 @@ pub mod sender_keys;
 pub mod store;
 pub mod trace;
 mod trust;
+mod user_agent;
 
 /// The configuration that is built into the functions, checked by this crate's build script.
 pub const EMBEDDED_CONFIG: &str = include_str!("../../../hookgate.toml");

@@ -39,7 +39,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::{aws_call, egress::USER_AGENT, store::reason};
+use crate::{aws_call, store::reason, user_agent::USER_AGENT};
 
 /// What its endpoints begin with, and its name in a signature.
 pub(crate) const PREFIX: &str = "secretsmanager";

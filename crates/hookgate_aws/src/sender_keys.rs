@@ -24,8 +24,9 @@ use thiserror::Error;
 use tokio::{sync::Mutex, time::timeout};
 
 use crate::{
-    egress::{IDLE_TIMEOUT, SendError, USER_AGENT},
+    egress::{IDLE_TIMEOUT, SendError},
     guard::{EgressError, Guard, Way, was_refused},
+    user_agent::USER_AGENT,
 };
 
 /// Age at which a key is fetched again: providers keep an old key published for a day or more when they change it.

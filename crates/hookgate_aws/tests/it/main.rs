@@ -12,3 +12,4 @@ mod secrets;
 mod sender_keys;
 mod store;
 mod trust;
+mod user_agent;
