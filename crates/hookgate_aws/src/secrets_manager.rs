@@ -89,8 +89,7 @@ impl SecretsManager {
     }
 }
 
-/// `GetSecretValue`
-/// (<https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>, read 2026-11-23).
+/// `GetSecretValue`, as aws-sdk-secretsmanager 1.125.0 makes it (read 2026-11-23).
 fn operation(
     config: &SdkConfig,
     endpoint: &str,
