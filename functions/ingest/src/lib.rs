@@ -90,9 +90,10 @@ impl Ingest {
         })
     }
 
-    /// Opens the connections that the first request will need: init has a whole processor, a small function's
-    /// handler has not. A failure is only logged; the first request will meet it again and answer it.
+    /// Makes the compressor and opens the connections that the first request will need: init has a whole processor, a
+    /// small function's handler has not. A failure is only logged; the first request will meet it again and answer it.
     pub async fn warm_up(&self) {
+        codec::prepare();
         let all = async { tokio::join!(self.secrets.current(self.ambient.now()), self.connections.open()) };
         match tokio::time::timeout(WARM_UP, all).await {
             Ok((Ok(_), ())) => {}
