@@ -339,6 +339,7 @@ mod tests {
                 if prepared {
                     prepare();
                 }
+                assert_eq!(COMPRESSOR.with_borrow(Option::is_some), prepared);
                 encode(&event, 7).unwrap()
             });
             encoded.join().unwrap()

@@ -93,11 +93,14 @@ impl Ingest {
     /// Makes the compressor and opens the connections that the first request will need: init has a whole processor, a
     /// small function's handler has not. A failure is only logged; the first request will meet it again and answer it.
     pub async fn warm_up(&self) {
-        codec::prepare();
-        let all = async { tokio::join!(self.secrets.current(self.ambient.now()), self.connections.open()) };
+        // The last of the three, as the others wait for the network meanwhile.
+        let prepared = async { codec::prepare() };
+        let all = async {
+            tokio::join!(self.secrets.current(self.ambient.now()), self.connections.open(), prepared)
+        };
         match tokio::time::timeout(WARM_UP, all).await {
-            Ok((Ok(_), ())) => {}
-            Ok((Err(error), ())) => {
+            Ok((Ok(_), (), ())) => {}
+            Ok((Err(error), (), ())) => {
                 tracing::warn!(error = %error, "the secrets could not be read at start-up")
             }
             Err(_) => {
